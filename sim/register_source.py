@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rtl/regs/hmm_regs.rdl, compiled and flattened for the templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from peakrdl_regblock.udps import ALL_UDPS
+from systemrdl.compiler import RDLCompiler
+from systemrdl.messages import MessagePrinter, RDLCompileError
+from systemrdl.node import AddrmapNode, FieldNode, RegNode, RootNode
+
+from models.errors import UserError
+
+
+@dataclass(frozen=True)
+class RegisterField:
+    """One field. `access` is what software may do (r, w, rw); `effects` tells write side effects in words."""
+
+    name: str
+    high: int
+    low: int
+    access: str
+    reset: int
+    effects: str
+    description: str
+
+
+@dataclass(frozen=True)
+class RegisterEntry:
+    """One register; `offset` in bytes from the base of the block."""
+
+    name: str
+    title: str
+    offset: int
+    description: str
+    fields: tuple[RegisterField, ...]
+
+    @property
+    def reset(self) -> int:
+        """Value after reset; bits that hardware drives count as 0."""
+        value = 0
+        for field in self.fields:
+            value |= field.reset << field.low
+        return value
+
+
+class _Quiet(MessagePrinter):
+    """Keeps the first message instead of writing to standard error."""
+
+    def __init__(self) -> None:
+        self.first = ""
+
+    def print_message(self, severity: object, text: str, src_ref: object) -> None:
+        self.first = self.first or text
+
+
+def compile_registers(path: Path) -> RootNode:
+    """Compiles the SystemRDL file. Errors: UserError with the compiler's first message."""
+    printer = _Quiet()
+    compiler = RDLCompiler(message_printer=printer)
+    for definition in ALL_UDPS:
+        compiler.register_udp(definition)
+    try:
+        compiler.compile_file(str(path))
+        return compiler.elaborate()
+    except RDLCompileError as error:
+        raise UserError(f"{path} does not compile: {printer.first or error}; mend the file.") from error
+
+
+def _effects(field: FieldNode) -> str:
+    effects: list[str] = []
+    if field.get_property("onwrite") is not None:
+        effects.append("write 1 to clear")
+    if field.get_property("singlepulse"):
+        effects.append("write 1 for one pulse")
+    if field.get_property("hwset"):
+        effects.append("set by hardware")
+    if field.get_property("hwclr"):
+        effects.append("cleared by hardware")
+    if field.get_property("swwel"):
+        effects.append("locked while in use")
+    return ", ".join(effects)
+
+
+def _reset(field: FieldNode) -> int:
+    value = field.get_property("reset")
+    return value if isinstance(value, int) else 0
+
+
+def _field(field: FieldNode) -> RegisterField:
+    return RegisterField(
+        name=field.inst_name,
+        high=field.high,
+        low=field.low,
+        access=field.get_property("sw").name,
+        reset=_reset(field),
+        effects=_effects(field),
+        description=" ".join((field.get_property("desc") or "").split()),
+    )
+
+
+def registers(top: AddrmapNode) -> list[RegisterEntry]:
+    """All registers by rising offset, each with its fields from bit 0 upwards."""
+    entries = [
+        RegisterEntry(
+            name=node.inst_name,
+            title=node.get_property("name"),
+            offset=node.absolute_address,
+            description=" ".join((node.get_property("desc") or "").split()),
+            fields=tuple(_field(field) for field in node.fields()),
+        )
+        for node in top.children()
+        if isinstance(node, RegNode)
+    ]
+    return sorted(entries, key=lambda entry: entry.offset)
