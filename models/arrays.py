@@ -36,7 +36,8 @@ def as_words(values: WordsLike) -> Words:
             raise OverflowError
         if array.dtype.kind not in "iub" and array.size:
             # A list that mixes values below and above 2^63 becomes floating point: convert each value exactly.
-            array = np.array([operator.index(value) for value in np.asarray(values, dtype=object).ravel()], dtype=np.uint64)
+            exact = [operator.index(value) for value in np.asarray(values, dtype=object).ravel()]
+            array = np.array(exact, dtype=np.uint64)
         return np.atleast_1d(array.astype(np.uint64))
     except (OverflowError, TypeError, ValueError):
         raise UserError("Give numbers from 0 to 2^64 - 1: each value must fit one 64-bit word.") from None

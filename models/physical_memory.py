@@ -67,7 +67,7 @@ class PhysicalMemory:
         if size <= 0 or size % PAGE_BYTES or base < 0 or base % PAGE_BYTES:
             raise UserError("Give the memory a size above 0 and a base that are both multiples of 4096.")
         if base + size > 1 << ADDRESS_FIELD_BITS:
-            raise UserError(f"Place the memory below 2^{ADDRESS_FIELD_BITS}: base {base:#x} + size {size:#x} is above it.")
+            raise UserError(f"Place the memory below 2^{ADDRESS_FIELD_BITS}: {base:#x} + {size:#x} is above.")
         self.size = size
         self.base = base
         self.buffer: Bytes = _map_anonymous(size)
@@ -92,7 +92,7 @@ class PhysicalMemory:
         return self.base <= address and address + length <= self.base + self.size
 
     def write_words(self, address: int, words: WordsLike, *, shadow: bool = True) -> None:
-        """Write 64-bit words at bus address `address` (8-byte aligned) to the shared bytes and, if `shadow`, the shadow.
+        """Write 64-bit words at bus address `address` (a multiple of 8) to the shared bytes and, if `shadow`, the shadow.
 
         Errors: UserError if the address is not aligned or the words do not fit into the memory.
         """
@@ -171,7 +171,7 @@ class PhysicalMemory:
             self.set_owner(address, bytes, owner)
             return address
         raise UserError(
-            f"Give the memory a larger size: no free piece of {length} bytes aligned to {align} is left in {self.size} bytes."
+            f"Give the memory a larger size than {self.size} bytes: no free piece of {length} bytes aligned to {align} is left."
         )
 
     def free(self, address: int) -> None:
