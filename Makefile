@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# One-liners over `python -m sim`; every one sets up first what is missing.
+.DEFAULT_GOAL := all
+.PHONY: all test lint generate setup clean distclean help
+.NOTPARALLEL:
+SIM := .venv/bin/python -m sim
+
+all: setup ## (default) set up, then check every array that the real kernel wrote against the RTL
+	@$(SIM) run kernel-arrays $(if $(SEED),--seed $(SEED)) $(if $(WAVES),--waves)
+
+test: setup ## set up, then run the tests; TEST=file or expression, SEED=number, WAVES=1
+	@$(SIM) test $(if $(TEST),'$(TEST)') $(if $(SEED),--seed $(SEED)) $(if $(WAVES),--waves)
+
+lint: setup ## ruff, mypy, and the RTL by Verilator and slang
+	@$(SIM) lint
+
+generate: setup ## write the files that follow from the register map and the structure data file
+	@$(SIM) generate
+
+setup: ## system packages and .venv
+	@sh sim/bootstrap.sh
+
+clean: ## remove build/
+	@rm -rf build obj_dir
+
+distclean: clean ## remove build/ and .venv/
+	@rm -rf .venv
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16

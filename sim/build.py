@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds of the simulator, kept by the content of everything that goes into them.
+
+*fast*: nothing visible below the top, no assertions. *checked*: assertions, line and expression coverage, waves.
+Initial values and seeds are the same in all, so that the same case gives the same cycles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+from filelock import FileLock
+
+from models.errors import UserError
+from sim import toolchain
+from sim.paths import ROOT, SIM_DATA
+
+Flavour = Literal["fast", "checked"]
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+
+EXECUTABLE = "simulator"
+KEPT_BUILDS = 3
+"""Older builds of the same flavour and configuration are removed beyond this number."""
+
+COMMON_FLAGS = (
+    "--cc", "--exe", "--vpi", "--build", "-j", "2", "--quiet",
+    "--timing", "--timescale", "1ns/1ps",
+    "--x-assign", "unique", "--x-initial", "unique",
+    "-CFLAGS", "-DVL_USER_STOP",
+    "-LDFLAGS", "-rdynamic",
+)  # fmt: skip
+FLAVOUR_FLAGS: dict[Flavour, tuple[str, ...]] = {
+    "fast": ("--no-assert", "--no-public-flat-rw", "--public-depth", "1"),
+    "checked": (
+        "--assert", "--no-public-flat-rw", "--public-depth", "1",
+        "--coverage-line", "--coverage-expr", "--trace-fst",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is built: file lists (paths in them relative to root), folders that hold all sources, C++ files, the top."""
+
+    root: Path = ROOT
+    top: str = "tb_top"
+    prefix: str = "Vtb_top"
+    file_lists: tuple[str, ...] = ("rtl/hmm_mmu.f", "tb/tb.f")
+    source_folders: tuple[str, ...] = ("rtl", "tb/sv", "tb/adapter", "tb/cpp")
+    cpp_folder: str = "tb/cpp"
+    extra_flags: tuple[str, ...] = field(default=())
+
+    @property
+    def output(self) -> Path:
+        """Where builds are kept."""
+        return self.root / "build" / "simulators"
+
+
+SOURCE_SUFFIXES = {".sv", ".svh", ".v", ".vh", ".vlt", ".f", ".cpp", ".cc", ".c", ".h", ".hpp"}
+
+
+def configurations() -> dict[str, dict[str, int]]:
+    """Named configurations: parameters of the top level by name."""
+    loaded: dict[str, dict[str, int]] = yaml.safe_load((SIM_DATA / "configurations.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def configuration_parameters(name: str) -> dict[str, int]:
+    """Parameters of one configuration. Errors: UserError listing the known ones."""
+    known = configurations()
+    if name not in known:
+        raise UserError(f"There is no configuration {name}; choose one of {', '.join(sorted(known))}.")
+    return known[name]
+
+
+def source_files(design: Design) -> list[Path]:
+    """Every file that a build can read, sorted: also what the lists do not name (headers, waivers)."""
+    return sorted(
+        path
+        for folder in design.source_folders
+        for path in (design.root / folder).rglob("*")
+        if path.suffix in SOURCE_SUFFIXES and path.is_file()
+    )
+
+
+def build_flags(design: Design, flavour: Flavour, parameters: dict[str, int]) -> list[str]:
+    """All Verilator options; file paths are relative to the root, so that two clones make the same C++."""
+    libraries = toolchain.cocotb_libraries()
+    lists = [argument for name in design.file_lists for argument in ("-f", name)]
+    return [
+        *COMMON_FLAGS,
+        *FLAVOUR_FLAGS[flavour],
+        *design.extra_flags,
+        *("--prefix", design.prefix, "--top-module", design.top, "-o", EXECUTABLE),
+        *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
+        *(f"-G{name}={value}" for name, value in sorted(parameters.items())),
+        *lists,
+    ]
+
+
+def content_key(design: Design, flags: Sequence[str]) -> str:
+    """Hash of everything that goes into a build: options, sources with their paths, tools."""
+    digest = hashlib.sha256()
+    for text in (*flags, toolchain.fingerprint()):
+        digest.update(text.encode() + b"\0")
+    for path in source_files(design):
+        digest.update(path.relative_to(design.root).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def first_error(lines: Sequence[str]) -> str:
+    """The line of a build's output that says most: the first error of Verilator, the compiler or the linker."""
+    marks = ("%Error", ": error:", "undefined reference", "No such file", "fatal error")
+    return next((line.strip() for line in lines if any(mark in line for mark in marks)), lines[-1] if lines else "")
+
+
+def _compile(design: Design, flags: Sequence[str], directory: Path, log: Path) -> None:
+    """Runs Verilator and the C++ compiler in `directory`. Errors: UserError with the first error line."""
+    cpp = sorted(path.relative_to(design.root) for path in (design.root / design.cpp_folder).glob("*.cpp"))
+    # Make runs in the directory it builds in, so the C++ files are named from there.
+    up = "/".join([".."] * len(directory.relative_to(design.root).parts))
+    command = [
+        *toolchain.verilator_command(),
+        *flags,
+        *("-CFLAGS", f"-I{up}/{design.cpp_folder}"),
+        *("--Mdir", str(directory.relative_to(design.root))),
+        *(f"{up}/{path.as_posix()}" for path in cpp),
+    ]
+    with log.open("w", encoding="utf-8") as output:
+        output.write(" ".join(command) + "\n")
+        output.flush()
+        environment = toolchain.tool_environment(design.root)
+        status = subprocess.run(
+            command,
+            check=False,
+            cwd=design.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        ).returncode
+    if status != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        raise UserError(f"The simulator does not build: {first_error(lines)}; the whole output is in {log}.")
+
+
+def _prune(output: Path, name: str) -> None:
+    """Removes all but the newest builds of one flavour and configuration."""
+    builds = sorted(output.glob(f"{name}-*/{EXECUTABLE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for executable in builds[KEPT_BUILDS:]:
+        shutil.rmtree(executable.parent, ignore_errors=True)
+
+
+def build(flavour: Flavour, configuration: str = "default", design: Design | None = None) -> Path:
+    """The simulator's executable, built if no build of exactly these sources, options and tools is there.
+
+    Errors: UserError for an unknown flavour or configuration, a missing tool, or sources that do not build.
+    """
+    design = design or Design()
+    if flavour not in FLAVOURS:
+        raise UserError(f"There is no build {flavour}; choose one of {', '.join(FLAVOURS)}.")
+    if " " in str(design.root):
+        raise UserError(f"The path {design.root} has a space in it, which make cannot build in; move the project.")
+    flags = build_flags(design, flavour, configuration_parameters(configuration))
+    name = f"{flavour}-{configuration}"
+    final = design.output / f"{name}-{content_key(design, flags)}"
+    executable = final / EXECUTABLE
+    if executable.is_file():
+        return executable
+    design.output.mkdir(parents=True, exist_ok=True)
+    with FileLock(design.output / f"{name}.lock"):
+        if executable.is_file():
+            return executable
+        # The same name each time, so that the compiler cache sees the same paths; what an interrupted build left goes.
+        partial = design.output / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.mkdir()
+        _compile(design, flags, partial, design.output / f"{name}.log")
+        partial.rename(final)
+        executable.touch()
+        _prune(design.output, name)
+    return executable

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One simulator process: started, watched, and judged by everything that it leaves behind.
+
+A run passed only if the process ended by itself with status 0, wrote results that can be read, executed at least one
+test, and every test passed. Anything else (a crash, a time limit, no results) is a failure with the last lines of the
+log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim import toolchain
+from sim.paths import ROOT
+
+LAST_LINES = 15
+DEFAULT_TIMEOUT = 600.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class TestOutcome:
+    """One test of the process. `message` is empty if it passed; skipped tests are not listed."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    name: str
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        """The test ran and found nothing."""
+        return not self.message
+
+
+@dataclass(frozen=True)
+class SimulationOutcome:
+    """What a process left. `failure` is empty if the run passed; times in seconds."""
+
+    failure: str
+    tests: tuple[TestOutcome, ...]
+    exit_status: int
+    timed_out: bool
+    seconds: float
+    log: Path
+    out: Path
+    waves: Path | None
+
+    @property
+    def passed(self) -> bool:
+        """Everything ran and nothing failed."""
+        return not self.failure
+
+
+def read_results(path: Path) -> tuple[TestOutcome, ...]:
+    """Tests of a JUnit XML file. Errors: OSError or ParseError if it cannot be read."""
+    outcomes = []
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        if case.find("skipped") is not None:
+            continue
+        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+        message = "" if bad is None else (bad.get("message") or bad.text or "failed without a message").strip()
+        outcomes.append(TestOutcome(f"{case.get('classname')}.{case.get('name')}", message))
+    return tuple(outcomes)
+
+
+def last_lines(log: Path, count: int = LAST_LINES) -> str:
+    """The end of a log, for a failure's message."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+
+
+def _judge(results: Path, exit_status: int, timeout: float | None, log: Path) -> tuple[str, tuple[TestOutcome, ...]]:
+    """(failure, tests): the first reason why the run does not count as passed, or an empty text."""
+    tail = f"; the last lines of {log} are:\n{last_lines(log)}"
+    if timeout is not None:
+        return f"The simulator did not end within {timeout:.0f} s{tail}", ()
+    if exit_status < 0:
+        return f"The simulator was ended by {signal.Signals(-exit_status).name}{tail}", ()
+    try:
+        tests = read_results(results)
+    except (OSError, ElementTree.ParseError):
+        return f"The simulator ended with status {exit_status} and left no results{tail}", ()
+    failed = [test for test in tests if not test.passed]
+    if failed:
+        return "\n".join(f"{test.name}: {test.message}" for test in failed), tests
+    if not tests:
+        return f"No test was executed{tail}", tests
+    if exit_status != 0:
+        return f"All tests passed, but the simulator ended with status {exit_status}{tail}", tests
+    return "", tests
+
+
+def _environment(module: str, top: str, out: Path, seed: int, spec: Path | None) -> dict[str, str]:
+    environment = {**os.environ, **toolchain.simulator_environment()}
+    # What an outer pytest or cocotb left must not reach this one.
+    for name in ("COCOTB_TEST_FILTER", "COCOTB_TESTCASE", "HMM_SPEC"):
+        environment.pop(name, None)
+    environment.update(
+        COCOTB_TOPLEVEL=top,
+        COCOTB_TEST_MODULES=module,
+        COCOTB_RESULTS_FILE=str(out / "results.xml"),
+        COCOTB_RANDOM_SEED=str(seed),
+        PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+        HMM_OUT=str(out),
+    )
+    if spec is not None:
+        environment["HMM_SPEC"] = str(spec.resolve())
+    return environment
+
+
+def _run(command: list[str], environment: dict[str, str], cwd: Path, log: Path, timeout: float) -> tuple[int, bool]:
+    """(exit status, timed out). Its whole process group ends with it, also when we are interrupted."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            return process.wait(timeout), False
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL, True
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def simulate(
+    executable: Path,
+    module: str,
+    *,
+    out: Path,
+    spec: Path | None = None,
+    seed: int = 1,
+    waves: bool = False,
+    waves_from: int = 0,
+    testcase: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    top: str = "tb_top",
+    environment: Mapping[str, str] | None = None,
+) -> SimulationOutcome:
+    """Runs the cocotb tests of `module` in one process; the log, results and waves are left in `out`.
+
+    `spec` is handed to the tests as $HMM_SPEC, `out` as $HMM_OUT. `waves_from` is a clock cycle. `testcase` is a
+    regular expression over `module.test`. `timeout` in seconds of wall clock.
+    """
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    results = out / "results.xml"
+    waves_file = out / "waves.fst"
+    for stale in (results, waves_file):
+        stale.unlink(missing_ok=True)
+    variables = {**_environment(module, top, out, seed, spec), **(environment or {})}
+    if testcase is not None:
+        variables["COCOTB_TEST_FILTER"] = testcase
+    command = [
+        str(executable.resolve()),
+        # Every build starts from the same kind of random state, so that nothing can lean on zeros after power-up.
+        "+verilator+rand+reset+2",
+        f"+verilator+seed+{seed % 0x7FFF_FFFE + 1}",
+        f"+verilator+coverage+file+{out / 'coverage.dat'}",
+    ]
+    if waves:
+        command += ["--trace", "--trace-file", str(waves_file), "--trace-from", str(waves_from)]
+    log = out / "simulation.log"
+    started = time.monotonic()
+    status, timed_out = _run(command, variables, out, log, timeout)
+    seconds = time.monotonic() - started
+    failure, tests = _judge(results, status, timeout if timed_out else None, log)
+    return SimulationOutcome(
+        failure=failure,
+        tests=tests,
+        exit_status=status,
+        timed_out=timed_out,
+        seconds=seconds,
+        log=log,
+        out=out,
+        waves=waves_file if waves_file.is_file() else None,
+    )
+
+
+def write_spec(path: Path, cases: list[dict[str, object]], case_path: str, out: Path) -> Path:
+    """Writes the list of cases that tb.run_cases reads; `case_path` is batch or agent. Returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spec = {"cases": cases, "path": case_path, "out": str(out.resolve())}
+    path.write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
+    return path
