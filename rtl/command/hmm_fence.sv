@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fences that wait aside while later commands run: each for the grants that were open when it was taken and for bus
+// reads of dropped walks. They complete in order: value write, sequence number, interrupt.
+// See docs/interface.md, "Invalidation and fence".
+
+module hmm_fence
+  import hmm_structures_pkg::*;
+  import hmm_pkg::*;
+#(
+  parameter int unsigned Depth = 4
+) (
+  input  logic           clk_i,
+  input  logic           rst_ni,
+  // A fence is taken
+  input  logic           fence_valid_i,
+  output logic           fence_ready_o,
+  input  command_t       fence_i,
+  // What it waits for
+  input  logic [Ids-1:0] grants_i,
+  input  logic           rel_valid_i,
+  input  id_t            rel_id_i,
+  input  logic           stale_read_i,
+  // A fence is complete
+  output logic           complete_o,
+  output logic           interrupt_o,
+  output logic           bus_error_o,
+  output logic [63:0]    sequence_o,       // fences completed
+  output logic [63:0]    next_sequence_o,  // the number that complete_o brings
+  output logic           busy_o,
+  // Bus write of 8 bytes, one at a time
+  output logic           write_valid_o,
+  input  logic           write_ready_i,
+  output pa_t            write_address_o,
+  output logic [63:0]    write_data_o,
+  input  logic           write_done_i,
+  input  logic           write_error_i
+);
+
+  localparam int unsigned CountBits = $clog2(Depth + 1);
+
+  typedef struct packed {
+    logic [Ids-1:0] grants;
+    logic           stale_read;
+    logic           write_value;
+    logic           raise_interrupt;
+    pa_t            address;
+    logic [63:0]    value;
+  } waiting_t;
+
+  typedef enum logic [1:0] {
+    StateWait,   // for the grants
+    StateWrite,  // offer the value to the bus
+    StateAnswer  // wait for the write's response
+  } state_e;
+
+  waiting_t [Depth-1:0]   waiting_q, waiting_d;  // the oldest is entry 0
+  logic [CountBits-1:0]   count_q, count_d;
+  state_e                 state_q, state_d;
+  logic [63:0]            sequence_q, sequence_d;
+
+  logic [Ids-1:0] released;
+  logic           oldest_done;
+
+  assign released    = rel_valid_i ? ({{(Ids - 1){1'b0}}, 1'b1} << rel_id_i) : '0;
+  assign oldest_done = (count_q != '0) && (waiting_q[0].grants == '0) && !waiting_q[0].stale_read;
+
+  always_comb begin
+    state_d    = state_q;
+    complete_o = 1'b0;
+    unique case (state_q)
+      StateWait: begin
+        if (oldest_done) begin
+          if (waiting_q[0].write_value) state_d = StateWrite;
+          else                          complete_o = 1'b1;
+        end
+      end
+      StateWrite: begin
+        if (write_ready_i) state_d = StateAnswer;
+      end
+      StateAnswer: begin
+        if (write_done_i) begin
+          complete_o = 1'b1;
+          state_d    = StateWait;
+        end
+      end
+      default: ;
+    endcase
+  end
+
+  assign fence_ready_o = (count_q != CountBits'(Depth));
+
+  always_comb begin
+    waiting_d = waiting_q;
+    count_d   = count_q;
+    for (int unsigned i = 0; i < Depth; i++) begin
+      waiting_d[i].grants     = waiting_q[i].grants & ~released;
+      waiting_d[i].stale_read = waiting_q[i].stale_read && stale_read_i;
+    end
+    if (complete_o) begin
+      count_d = count_d - 1'b1;
+      for (int unsigned i = 0; i + 1 < Depth; i++) waiting_d[i] = waiting_d[i+1];
+    end
+    if (fence_valid_i && fence_ready_o) begin
+      for (int unsigned i = 0; i < Depth; i++) begin
+        if (count_d == CountBits'(i)) begin
+          waiting_d[i] = '{
+            grants:          grants_i & ~released,
+            stale_read:      stale_read_i,
+            write_value:     fence_i.write_value,
+            raise_interrupt: fence_i.interrupt,
+            address:         fence_i.first[PaBits-1:0],
+            value:           fence_i.last
+          };
+        end
+      end
+      count_d = count_d + 1'b1;
+    end
+    sequence_d = complete_o ? sequence_q + 64'd1 : sequence_q;
+  end
+
+  assign interrupt_o     = complete_o && waiting_q[0].raise_interrupt;
+  assign bus_error_o     = (state_q == StateAnswer) && write_done_i && write_error_i;
+  assign sequence_o      = sequence_q;
+  assign next_sequence_o = sequence_q + 64'd1;
+  assign busy_o          = (count_q != '0);
+  assign write_valid_o   = (state_q == StateWrite);
+  assign write_address_o = waiting_q[0].address;
+  assign write_data_o    = waiting_q[0].value;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      waiting_q  <= '0;
+      count_q    <= '0;
+      state_q    <= StateWait;
+      sequence_q <= '0;
+    end else begin
+      waiting_q  <= waiting_d;
+      count_q    <= count_d;
+      state_q    <= state_d;
+      sequence_q <= sequence_d;
+    end
+  end
+
+  FenceCount: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      count_q <= CountBits'(Depth))
+    else $error("more fences wait than there is room for");
+  FenceWriteStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      (write_valid_o && !write_ready_i) |=>
+      (write_valid_o && $stable(write_address_o) && $stable(write_data_o)))
+    else $error("a fence's value write was withdrawn or changed before it was taken");
+
+  if (Depth < 1) begin : gen_depth_check
+    $error("FenceDepth must be at least 1");
+  end
+
+  logic unused_fence;
+  assign unused_fence = ^{fence_i.opcode, fence_i.all_contexts, fence_i.pasid, fence_i.reserved_0,
+                          fence_i.reserved_1, fence_i.reserved_2, fence_i.first[63:PaBits]};
+
+endmodule

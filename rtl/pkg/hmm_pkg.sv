@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Widths, types and small functions that every unit of the device MMU shares.
+// Does not hold the structures in memory: those are generated into hmm_structures_pkg.
+// See docs/interface.md.
+
+package hmm_pkg;
+  import hmm_structures_pkg::*;
+
+  // Widths that are the same in every instance.
+  localparam int unsigned PaBits    = 48;  // bus address
+  localparam int unsigned PasidBits = 20;
+  localparam int unsigned IdBits    = 5;   // request id
+  localparam int unsigned Ids       = 1 << IdBits;
+  localparam int unsigned LineBits  = 512;  // one beat of the memory bus: 8 entries
+  localparam int unsigned AxiIdBits = 4;
+  localparam int unsigned PageShift = 12;  // order and pfn always count 4 KiB pages
+  localparam int unsigned PfnBits   = PaBits - PageShift;
+  localparam int unsigned LevelBits = 9;   // virtual address bits that one directory translates
+
+  // AXI ids of the readers.
+  localparam logic [AxiIdBits-1:0] AxiIdWalk    = 4'd0;
+  localparam logic [AxiIdBits-1:0] AxiIdCommand = 4'd1;
+
+  typedef logic [63:0]          va_t;
+  typedef logic [PaBits-1:0]    pa_t;
+  typedef logic [PfnBits-1:0]   pfn_t;
+  typedef logic [PasidBits-1:0] pasid_t;
+  typedef logic [IdBits-1:0]    id_t;
+  typedef logic [5:0]           order_t;
+  typedef logic [LineBits-1:0]  line_t;
+
+  typedef enum logic {
+    MEMORY_SYSTEM = 1'b0,
+    MEMORY_DEVICE = 1'b1
+  } memory_e;
+
+  typedef enum logic {
+    STATUS_OK      = 1'b0,
+    STATUS_ABORTED = 1'b1
+  } status_e;
+
+  typedef struct packed {
+    id_t     id;
+    pasid_t  pasid;
+    va_t     va;
+    access_e access;
+  } client_request_t;
+
+  typedef struct packed {
+    id_t     id;
+    status_e status;
+    reason_e reason;
+    pa_t     pa;
+    order_t  order;
+    logic    write;
+    logic    atomic;
+    memory_e memory;
+  } client_response_t;
+
+  // What gives an entry its meaning; the FORMAT and WINDOW registers.
+  typedef struct packed {
+    logic [63:0] valid;
+    logic [63:0] write;
+    logic [63:0] error;
+    logic [63:0] none;
+    logic [63:0] special;
+    logic [63:0] device_private;
+    logic [63:0] atomic;
+    logic [63:0] error_value;
+    logic [63:0] none_value;
+    logic [63:0] special_value;
+    logic        error_is_value;
+    logic        none_is_value;
+    logic        special_is_value;
+    logic [5:0]  pfn_shift;
+    logic [6:0]  pfn_width;
+    logic [5:0]  order_shift;
+    logic [4:0]  order_width;
+    logic [51:0] window_base;
+    logic [35:0] window_count;
+  } entry_format_t;
+
+  // A block of 2^order pages that one entry translates. `base` is the first page of the block.
+  typedef struct packed {
+    pfn_t    base;
+    order_t  order;
+    logic    write;
+    logic    atomic;
+    memory_e memory;
+  } translation_t;
+
+  // One invalidation in the cycle in which it takes effect.
+  typedef struct packed {
+    logic   valid;
+    logic   drop_range;    // translations of [first, last]
+    logic   drop_context;  // the cached context entry, and every walk of the context
+    logic   all_contexts;
+    pasid_t pasid;
+    va_t    first;
+    va_t    last;
+  } invalidation_t;
+
+  // What happens inside, for an observer; no logic of the device depends on it.
+  typedef struct packed {
+    logic        command_valid;
+    logic        command_malformed;
+    logic [7:0]  command_opcode;
+    logic [31:0] command_index;
+    logic        command_all;
+    pasid_t      command_pasid;
+    va_t         command_first;
+    va_t         command_last;
+    logic        fence_valid;
+    logic [63:0] fence_sequence;
+    logic        walk_start;
+    logic        walk_read;
+    logic        walk_done;
+    logic        walk_drop;
+    logic        fill;
+  } probe_t;
+
+  // The `count` lowest bits set; all of them from 64 on.
+  function automatic logic [63:0] low_ones(logic [6:0] count);
+    return count[6] ? '1 : (64'd1 << count[5:0]) - 64'd1;
+  endfunction
+
+  // A mask that is zero never matches.
+  function automatic logic mask_matches(logic [63:0] entry, logic [63:0] mask);
+    return (mask != 64'd0) && ((entry & mask) == mask);
+  endfunction
+
+  // Why a valid translation does not permit an access.
+  //   access            write  atomic | reason
+  //   READ, PREFETCH      -      -    | NONE
+  //   WRITE               0      -    | WRITE_PROTECT
+  //   WRITE               1      -    | NONE
+  //   ATOMIC              0      -    | WRITE_PROTECT
+  //   ATOMIC              1      0    | ATOMIC_DENIED
+  //   ATOMIC              1      1    | NONE
+  function automatic reason_e permission_reason(access_e access, logic write, logic atomic);
+    unique case (access)
+      ACCESS_READ, ACCESS_PREFETCH: return REASON_NONE;
+      ACCESS_WRITE:                 return write ? REASON_NONE : REASON_WRITE_PROTECT;
+      ACCESS_ATOMIC: begin
+        if (!write) return REASON_WRITE_PROTECT;
+        return atomic ? REASON_NONE : REASON_ATOMIC_DENIED;
+      end
+    endcase
+  endfunction
+
+endpackage
