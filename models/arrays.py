@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names for the array types that the models pass around, and conversions into them."""
+"""Names for the array types that the models pass around, conversions into them, and the sizes of their units."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ WORD_BYTES = 8
 LINE_BYTES = 64
 PAGE_SHIFT = 12
 PAGE_BYTES = 1 << PAGE_SHIFT
-INDEX_BITS = 9
 
 
 def as_words(values: WordsLike) -> Words:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of a pfns array: pages into words as HMM writes them, and words into what the device makes of them.
 
-Source: docs/interface.md, "Entry format"; for what HMM writes, hmm_vma_handle_pte() and hmm_vma_handle_pmd() of Linux.
+Source: docs/interface.md, "Decoding an entry"; for what HMM writes, hmm_vma_handle_pte() and hmm_vma_handle_pmd() of Linux.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy.typing as npt
 from models.arrays import PAGE_SHIFT, Bytes, Flags, Words, WordsLike, as_words
 from models.errors import UserError
 from models.formats import KIND_REASONS, EntryFormat
+from models.geometry import DEFAULT_PA_BITS
 from models.pages import NO_WINDOW, PageKind, Pages, Window
 from models.structures import Reason
 
 __all__ = ["NO_WINDOW", "Decoded", "PageKind", "Pages", "Window", "decode", "encode", "none_word"]
 
-DEFAULT_PA_BITS = 48
 LARGEST_ORDER = 255
 """Where a decoded order stops: a directory entry can vouch for 31 at most."""
 
@@ -31,7 +31,7 @@ class Decoded:
     kind uint8[n] of PageKind. reason uint8[n] of Reason: what stands before any look at the access, so NONE, MALFORMED,
     NOT_PRESENT, POISON, SPECIAL or NOT_VALID. pfn uint64[n] and order uint8[n] as the entry says, 0 unless kind is
     VALID or NOT_VALID; order stops at 255. write, atomic bool[n]: permissions, false unless VALID. device_private
-    bool[n]: a VALID entry has the flag. device bool[n]: a VALID entry lies in the window. page_address uint64[n]: bus
+    bool[n]: a VALID entry has the flag. device bool[n]: the slot of a VALID entry lies in the window. page_address uint64[n]: bus
     or device address of the pfn's 4 KiB page, 0 where reason is not NONE.
     """
 
@@ -94,8 +94,8 @@ def decode(
 ) -> Decoded:
     """What the device makes of entries uint64[n] of a consistent format.
 
-    `slot_order` (one number or uint64[n]) is log2 of the 4 KiB pages that the entry's slot maps; a VALID pfn that is
-    not aligned to it is MALFORMED. `pa_bits`: width of a bus address and of an address in device memory.
+    `slot_order` (one number or uint64[n]) is log2 of the pages that the entry's slot maps; a VALID pfn that is not
+    aligned to it, or a slot across an edge of the window, is MALFORMED. `pa_bits`: width of a bus address.
     """
     entries = as_words(words)
     none = _mark_matches(entries, fmt.none_is_value, fmt.none_value, fmt.none)
@@ -116,14 +116,15 @@ def decode(
     write = mapped & _flag_matches(entries, fmt.write)
     atomic = write.copy() if fmt.atomic == 0 else write & _flag_matches(entries, fmt.atomic)
     device_private = mapped & _flag_matches(entries, fmt.device_private)
-    device = mapped & window.holds(pfn)
-
-    page_bits = np.uint64(pa_bits - PAGE_SHIFT)
-    page = np.where(device, pfn - np.uint64(window.base), pfn)
-    malformed = (page >> page_bits) != 0
-    malformed |= (pfn & ((np.uint64(1) << np.asarray(slot_order, dtype=np.uint64)) - np.uint64(1))) != 0
+    slot_mask = (np.uint64(1) << np.asarray(slot_order, dtype=np.uint64)) - np.uint64(1)
+    slot_last = pfn | slot_mask
+    device = mapped & window.holds(pfn) & window.holds(slot_last)
+    malformed = (pfn & slot_mask) != 0
+    malformed |= window.crossed_by(pfn, slot_last)
+    malformed |= ~device & ((pfn >> np.uint64(pa_bits - PAGE_SHIFT)) != 0)
     if fmt.device_private:
         malformed |= device & ~device_private
+    page = np.where(device, pfn - np.uint64(window.base), pfn)
     reason = np.array([KIND_REASONS[each] for each in PageKind], dtype=np.uint8)[kind]
     reason[device_private & ~device] = Reason.NOT_VALID
     reason[mapped & malformed] = Reason.MALFORMED
@@ -138,11 +139,15 @@ def _low_mask(width: int) -> int:
 def _flag_matches(entries: Words, mask: int) -> Flags:
     if mask == 0:
         return np.zeros(entries.shape, dtype=np.bool_)
-    return (entries & np.uint64(mask)) == np.uint64(mask)
+    matches: Flags = (entries & np.uint64(mask)) == np.uint64(mask)
+    return matches
 
 
 def _mark_matches(entries: Words, is_value: bool, value: int, mask: int) -> Flags:
-    return np.equal(entries, np.uint64(value)) if is_value else _flag_matches(entries, mask)
+    if is_value:
+        equal: Flags = entries == np.uint64(value)
+        return equal
+    return _flag_matches(entries, mask)
 
 
 def _mark_word(fmt: EntryFormat, kind: str, is_value: bool, value: int, mask: int) -> int:

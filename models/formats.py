@@ -2,7 +2,7 @@
 """Entry formats: the data that gives the 64 bits of a pfns array entry their meaning.
 
 The formats of Linux HMM drivers and of the kernel itself are rows of models/data/formats.yaml, each with worked
-vectors. Source: docs/interface.md, "Entry format"; the kernel's tables are named in the rows.
+vectors. Source: docs/interface.md, "Entry formats"; the kernel's tables are named in the rows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFUSAL_WORDS: dict[Refusal, str] = {
 
 @dataclass(frozen=True)
 class EntryFormat:
-    """One entry format, as the format registers hold it (docs/interface.md, "Entry format").
+    """One entry format, as the format registers hold it (docs/interface.md, "Entry formats").
 
     Masks and values are 64-bit numbers; a mask of 0 never matches. `error`, `none` and `special` are masks, looked at
     only where `*_is_value` is false; `*_value` is compared with the whole entry where it is true. `pfn_shift` and
@@ -133,7 +133,7 @@ def _field_mask(shift: int, width: int) -> int:
 
 
 def refusals(fmt: EntryFormat) -> Refusal:
-    """Every reason why the device refuses `fmt` at enable; 0 if it takes it (docs/interface.md, STATUS.REFUSED)."""
+    """Every reason why the device refuses `fmt` at enable; 0 if it takes it (docs/interface.md, "Formats that are refused")."""
     found = Refusal(0)
     flags = (fmt.write, fmt.atomic, fmt.device_private)
     if fmt.valid == 0:

@@ -18,9 +18,8 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
-from models.arrays import Flags, Words
+from models.arrays import PAGE_BYTES, Flags, Words
 from models.errors import UserError
-from models.geometry import PAGE_BYTES
 
 KERNEL_DATA = Path(__file__).parent / "data" / "kernel"
 """The folder of the recordings that come with the project."""

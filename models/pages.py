@@ -12,7 +12,8 @@ import numpy.typing as npt
 from models.arrays import Bytes, Flags, Words, WordsLike, as_words
 from models.errors import UserError
 
-WINDOW_FIELD_BITS = 52
+WINDOW_BASE_BITS = 52
+WINDOW_COUNT_BITS = 36
 
 
 class PageKind(IntEnum):
@@ -29,19 +30,29 @@ class PageKind(IntEnum):
 class Window:
     """The pfns [base, base + count) that stand for the device's own memory; count 0: it has none.
 
-    Errors: UserError if base or count needs more than 52 bits.
+    Errors: UserError if base needs more than 52 bits or count more than 36.
     """
 
     base: int = 0
     count: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.base < 1 << WINDOW_FIELD_BITS and 0 <= self.count < 1 << WINDOW_FIELD_BITS):
-            raise UserError(f"Give the window a first pfn and a number of pfns from 0 to 2^{WINDOW_FIELD_BITS} - 1.")
+        if not 0 <= self.base < 1 << WINDOW_BASE_BITS or not 0 <= self.count < 1 << WINDOW_COUNT_BITS:
+            raise UserError(
+                f"Give the window a first pfn below 2^{WINDOW_BASE_BITS} and fewer than 2^{WINDOW_COUNT_BITS} pfns."
+            )
 
     def holds(self, pfns: Words) -> Flags:
         """bool[n]: which of the pfns uint64[n] lie in the window."""
         return (pfns >= np.uint64(self.base)) & (pfns < np.uint64(self.base + self.count))
+
+    def crossed_by(self, first: Words, last: Words) -> Flags:
+        """bool[n]: which of the blocks of pfns first to last (uint64[n] each, inclusive) lie partly in the window."""
+        if self.count == 0:
+            return np.zeros(first.shape, dtype=np.bool_)
+        within = self.holds(first) & self.holds(last)
+        apart = (last < np.uint64(self.base)) | (first >= np.uint64(self.base + self.count))
+        return ~(within | apart)
 
 
 NO_WINDOW = Window()

@@ -5,7 +5,7 @@ Three anonymous mappings, so that untouched gigabytes cost nothing:
 
 - the shared buffer: the bytes that the device reads and writes;
 - the shadow: the same size, written by the host only, so that a stray write of the device is never believed;
-- the owner map: one byte for each 64-bit word (docs/interface.md, "Memory").
+- the owner map: one byte for each 64-bit word, by which the simulated memory judges each access of the device.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class PhysicalMemory:
         return self.base <= address and address + length <= self.base + self.size
 
     def write_words(self, address: int, words: WordsLike, *, shadow: bool = True) -> None:
-        """Write 64-bit words at bus address `address` (a multiple of 8) to the shared bytes and, if `shadow`, the shadow.
+        """Write 64-bit words at bus address `address` (a multiple of 8) to the shared bytes (and to the shadow).
 
         Errors: UserError if the address is not aligned or the words do not fit into the memory.
         """
@@ -171,7 +171,7 @@ class PhysicalMemory:
             self.set_owner(address, bytes, owner)
             return address
         raise UserError(
-            f"Give the memory a larger size than {self.size} bytes: no free piece of {length} bytes aligned to {align} is left."
+            f"Give the memory more than {self.size} bytes: no free piece of {length} bytes aligned to {align} is left."
         )
 
     def free(self, address: int) -> None:
