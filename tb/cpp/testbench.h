@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that the C++ side knows about the case that runs. One structure, so that clear() forgets all of it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "memory.h"
+#include "records.h"
+
+namespace tb {
+
+constexpr std::uint32_t kIds = 256;  // ids that fit into a record; a device uses the lowest of them
+constexpr std::uint32_t kNoRequest = 0xffff'ffff;
+
+// The requests of the client port and what came of them. The arrays belong to Python.
+struct Client {
+  const Request* requests = nullptr;
+  Response* responses = nullptr;
+  std::uint32_t total = 0;     // requests of the case
+  std::uint32_t posted = 0;    // of these, how many Python has filled in
+  std::uint32_t fetched = 0;   // of these, how many the transactor has taken
+  std::uint32_t released = 0;  // requests whose grant has ended, or that got none
+  std::array<std::uint32_t, kIds> open;  // by id: index of the request that holds it, or kNoRequest
+
+  Client() { open.fill(kNoRequest); }
+};
+
+// The actions of the host and what came of them. The arrays belong to Python.
+struct Host {
+  const Action* actions = nullptr;
+  ActionResult* results = nullptr;
+  std::uint32_t total = 0;
+  std::uint32_t fetched = 0;
+  std::uint32_t done = 0;
+};
+
+// Something that went wrong, counted; the first texts are kept.
+class FailureList {
+ public:
+  static constexpr std::size_t kKept = 16;
+
+  void add(std::string text) {
+    if (texts_.size() < kKept) texts_.push_back(std::move(text));
+    ++count_;
+  }
+  std::uint64_t count() const { return count_; }
+  const std::vector<std::string>& texts() const { return texts_; }
+
+ private:
+  std::uint64_t count_ = 0;
+  std::vector<std::string> texts_;
+};
+
+struct Testbench {
+  Settings settings{};
+  Client client;
+  Host host;
+  Memory memory;
+  std::vector<Event> events;
+  FailureList violations;  // accesses of the device that the owner map forbids
+  FailureList failures;    // failed assertions, and answers of the device that nobody asked for
+  bool failures_read = true;  // Python has looked at `failures` since the last one was added
+  std::uint32_t causes = 0;
+  bool wake = false;  // a cause was raised and the simulation has not told Python yet
+
+  void raise(Cause cause) {
+    causes |= cause;
+    wake = true;
+  }
+  void add_failure(std::string text);
+  void add_violation(std::string text);
+};
+
+// The one instance: DPI functions carry no other way to it.
+Testbench& testbench();
+
+}  // namespace tb

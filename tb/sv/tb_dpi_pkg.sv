@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C++ functions that the testbench calls; they stand in tb/cpp/dpi_*.cpp. None of them calls Python.
+
+package tb_dpi_pkg;
+
+  // Case
+  import "DPI-C" function void tb_load_memory_settings(
+    output longint unsigned random, output shortint unsigned read_latency_min,
+    output shortint unsigned read_latency_max, output shortint unsigned write_latency_min,
+    output shortint unsigned write_latency_max, output byte unsigned ar_pause, output byte unsigned r_pause,
+    output byte unsigned aw_pause, output byte unsigned w_pause, output byte unsigned b_pause);
+  import "DPI-C" function longint unsigned tb_load_watchdog_cycles();
+  import "DPI-C" function bit tb_case_is_open();
+  import "DPI-C" function void tb_stalled();
+  import "DPI-C" function void tb_event(
+    input longint unsigned cycle, input byte unsigned kind, input byte unsigned id, input byte unsigned code,
+    input byte unsigned reason, input int unsigned pasid, input longint unsigned va,
+    input longint unsigned pa, input longint unsigned extra);
+
+  // Client
+  import "DPI-C" function bit tb_fetch_request(
+    output longint unsigned va, output int unsigned pasid, output byte unsigned access,
+    output shortint unsigned pause, output shortint unsigned hold, output int unsigned after_action);
+  import "DPI-C" function void tb_request_accepted(input longint unsigned cycle, input byte unsigned id);
+  import "DPI-C" function void tb_response(
+    input longint unsigned cycle, input byte unsigned id, input byte unsigned status,
+    input byte unsigned reason, input longint unsigned pa, input byte unsigned order,
+    input byte unsigned permissions, input byte unsigned memory, input bit grant);
+  import "DPI-C" function void tb_release(input longint unsigned cycle, input byte unsigned id);
+
+  // Host
+  import "DPI-C" function bit tb_fetch_action(
+    output int unsigned kind, output int unsigned after_request, output longint unsigned not_before,
+    output longint unsigned address, output longint unsigned data, output longint unsigned mask,
+    output int unsigned delay);
+  import "DPI-C" function void tb_action_done(
+    input longint unsigned start_cycle, input longint unsigned done_cycle, input longint unsigned data,
+    input byte unsigned status);
+
+  // Memory; each returns the AXI response
+  import "DPI-C" function byte unsigned tb_host_access(
+    input int unsigned kind, input longint unsigned address, input longint unsigned data,
+    input longint unsigned mask, output longint unsigned value);
+  import "DPI-C" function byte unsigned tb_read_line(
+    input longint unsigned cycle, input longint unsigned address, input bit single_beat,
+    output bit [511:0] data);
+  import "DPI-C" function byte unsigned tb_write_line(
+    input longint unsigned cycle, input longint unsigned address, input bit single_beat,
+    input longint unsigned strobe, input bit [511:0] data);
+
+endpackage
