@@ -9,7 +9,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 venv=$root/.venv
 logs=$root/build/setup
-apt_get=${HMM_APT_GET:-apt-get}
 
 say() { printf '%s\n' "set-up: $*" >&2; }
 fail() { printf '%s\n' "error: $*" >&2; exit 2; }
@@ -17,7 +16,7 @@ fail() { printf '%s\n' "error: $*" >&2; exit 2; }
 case $root in *[[:space:]]*) fail "the path $root has a space in it, which make cannot build in; move the project." ;; esac
 
 find_python() {
-    for candidate in ${HMM_PYTHON:-python3 python3.11 python3.12 python3.13 python3.14}; do
+    for candidate in python3 python3.11 python3.12 python3.13 python3.14; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return
@@ -67,7 +66,7 @@ missing_packages() {
 missing=$(missing_packages | tr '\n' ' ' | sed 's/ *$//')
 if [ -n "$missing" ]; then
     install="apt-get install -y --no-install-recommends $missing"
-    if ! command -v "$apt_get" >/dev/null; then
+    if ! command -v apt-get >/dev/null; then
         fail "these system packages are missing: $missing; install them with this system's package manager and run make again."
     elif [ "$(id -u)" -eq 0 ]; then
         as_root=
@@ -83,8 +82,8 @@ if [ -n "$missing" ]; then
         say "installing $missing"
         wait="-o DPkg::Lock::Timeout=300 -o Acquire::Retries=2"
         # The lists may be old or absent; if they cannot be fetched, the install says so in its own words below.
-        DEBIAN_FRONTEND=noninteractive $as_root "$apt_get" $wait update >"$logs/apt.log" 2>&1 </dev/null || true
-        DEBIAN_FRONTEND=noninteractive $as_root "$apt_get" $wait install -y --no-install-recommends $missing \
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get $wait update >"$logs/apt.log" 2>&1 </dev/null || true
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get $wait install -y --no-install-recommends $missing \
             >>"$logs/apt.log" 2>&1 </dev/null ||
             fail "apt-get could not install $missing (see $logs/apt.log); check the network, or type: sudo $install"
         python=$(find_python)

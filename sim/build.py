@@ -47,9 +47,13 @@ FLAVOUR_FLAGS: dict[Flavour, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Design:
-    """What is built: file lists (paths in them relative to root), folders that hold all sources, C++ files, the top."""
+    """What is built: file lists (paths in them relative to root), folders that hold all sources, C++ files, the top.
+
+    `name` tells the builds of other designs than the device's test bench apart.
+    """
 
     root: Path = ROOT
+    name: str = ""
     top: str = "tb_top"
     prefix: str = "Vtb_top"
     file_lists: tuple[str, ...] = ("rtl/hmm_mmu.f", "tb/tb.f")
@@ -159,18 +163,26 @@ def _prune(output: Path, name: str) -> None:
         shutil.rmtree(executable.parent, ignore_errors=True)
 
 
-def build(flavour: Flavour, configuration: str = "default", design: Design | None = None) -> Path:
+def build_by_name(flavour: str, configuration: str = "default") -> Path:
+    """`build` for a flavour that a person typed. Errors: UserError also if there is no such flavour."""
+    known: dict[str, Flavour] = {name: name for name in FLAVOURS}
+    if flavour not in known:
+        raise UserError(f"There is no build {flavour}; choose one of {', '.join(FLAVOURS)}.")
+    return build(known[flavour], configuration)
+
+
+def build(flavour: Flavour, configuration: str | None = "default", design: Design | None = None) -> Path:
     """The simulator's executable, built if no build of exactly these sources, options and tools is there.
 
-    Errors: UserError for an unknown flavour or configuration, a missing tool, or sources that do not build.
+    `configuration` names the parameters of the top; None leaves them as they are.
+
+    Errors: UserError for an unknown configuration, a missing tool, or sources that do not build.
     """
     design = design or Design()
-    if flavour not in FLAVOURS:
-        raise UserError(f"There is no build {flavour}; choose one of {', '.join(FLAVOURS)}.")
     if " " in str(design.root):
         raise UserError(f"The path {design.root} has a space in it, which make cannot build in; move the project.")
-    flags = build_flags(design, flavour, configuration_parameters(configuration))
-    name = f"{flavour}-{configuration}"
+    flags = build_flags(design, flavour, configuration_parameters(configuration) if configuration else {})
+    name = "-".join(filter(None, [design.name, flavour, configuration]))
     final = design.output / f"{name}-{content_key(design, flags)}"
     executable = final / EXECUTABLE
     if executable.is_file():

@@ -1,16 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `python -m sim COMMAND`."""
+"""The command line: `python -m sim COMMAND`. Commands load what they need, so that help and set-up stay quick."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import click
 
 from models.errors import UserError
 
+PYTEST_NO_TESTS = 5
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """An unknown command is bad input: one sentence, not a usage text."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command to run. Errors: UserError listing the known ones."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise UserError(f"There is no command {args[0]}; choose one of {', '.join(self.list_commands(ctx))}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
     """Builds, runs and checks the device MMU."""
 
@@ -29,7 +48,123 @@ def generate(check: bool) -> None:
     for path in stale:
         click.echo(f"stale: {path}; run `python -m sim generate` and commit the result.", err=True)
     if stale:
-        sys.exit(1)
+        sys.exit(EXIT_FAILED)
+
+
+@commands.command()
+@click.argument("flavours", nargs=-1, metavar="[fast|checked]...")
+@click.option("--configuration", default="default", show_default=True, help="Parameters of the device, by name.")
+def build(flavours: tuple[str, ...], configuration: str) -> None:
+    """Build the simulator, or find it built; both flavours unless one is named."""
+    from sim.build import FLAVOURS, build_by_name
+
+    for flavour in flavours or FLAVOURS:
+        click.echo(build_by_name(flavour, configuration))
+
+
+@commands.command("list")
+def list_cases() -> None:
+    """List what `run` knows."""
+    from sim.run_case import known_cases
+
+    width = max(len(name) for name in known_cases())
+    for name, text in known_cases().items():
+        click.echo(f"{name:{width}}  {text}".rstrip())
+
+
+@commands.command()
+@click.argument("case")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything that is drawn.")
+@click.option("--build", "flavour", default=None, help="fast or checked; checked if waves are asked for.")
+@click.option("--waves", is_flag=True, help="Record waves and print where they are.")
+@click.option("--waves-from", type=click.IntRange(0), default=0, help="First clock cycle of the waves.")
+@click.option(
+    "--path", "case_path", default="batch", show_default=True, help="batch or agent: who hands over requests."
+)
+@click.option("--format", "entry_format", default=None, help="Entry format: a name, or a file with one format.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
+def run(
+    case: str,
+    seed: int,
+    flavour: str | None,
+    waves: bool,
+    waves_from: int,
+    case_path: str,
+    entry_format: str | None,
+    json_file: Path | None,
+) -> None:
+    """Run CASE (a name that `list` shows, or the directory of a saved case) and check it."""
+    from sim.run_case import RunOptions, run_case
+
+    options = RunOptions(
+        seed=seed,
+        flavour=flavour,
+        waves=waves,
+        waves_from=waves_from,
+        case_path=case_path,
+        entry_format=entry_format,
+        json_file=json_file,
+    )
+    if not run_case(case, options):
+        sys.exit(EXIT_FAILED)
+
+
+@commands.command()
+@click.argument("test", required=False)
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything that tests draw."
+)
+@click.option("--waves", is_flag=True, help="Simulations leave waves beside their logs.")
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; as many as processors by default.")
+def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
+    """Run the tests: all, or TEST (a file, a folder, a file::test, or a pytest -k expression)."""
+    from sim.paths import ROOT
+
+    count = jobs or len(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed)]
+    command += ["-n", str(count), "--dist", "worksteal"] if count > 1 else []
+    command += ["--waves"] if waves else []
+    if test:
+        command += [test] if (ROOT / test.split("::")[0]).exists() else ["-k", test]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status == PYTEST_NO_TESTS:
+        raise UserError(
+            f"No test was found for {test}; give a file below models, sim or tb, or a part of a test's name."
+        )
+    sys.exit(status)
+
+
+@commands.command()
+def lint() -> None:
+    """Check the Python with ruff and mypy, and the RTL with Verilator and slang."""
+    from sim.lint import LINTERS
+
+    failed = False
+    for linter in LINTERS.values():
+        result = linter()
+        click.echo(f"{result.tool}: {'ok' if result.passed else 'FAILED'}")
+        if not result.passed:
+            failed = True
+            click.echo(result.output)
+    if failed:
+        sys.exit(EXIT_FAILED)
+
+
+@commands.command("break")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="How many lines to break.")
+@click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
+@click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
+def break_command(
+    seed: int, draws: int, paths: tuple[str, ...], jobs: int, timeout: float, json_file: Path | None
+) -> None:
+    """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
+    from sim.break_report import run_breaker
+
+    if not run_breaker(seed=seed, draws=draws, paths=paths, jobs=jobs, timeout=timeout, json_file=json_file):
+        sys.exit(EXIT_FAILED)
 
 
 def main() -> None:
@@ -38,4 +173,4 @@ def main() -> None:
         commands()
     except UserError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(EXIT_BAD_INPUT)

@@ -117,19 +117,18 @@ def _environment(module: str, top: str, out: Path, seed: int, spec: Path | None)
 
 
 def _run(command: list[str], environment: dict[str, str], cwd: Path, log: Path, timeout: float) -> tuple[int, bool]:
-    """(exit status, timed out). Its whole process group ends with it, also when we are interrupted."""
+    """(exit status, timed out). The process ends with us, also when we are interrupted."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             return process.wait(timeout), False
         except subprocess.TimeoutExpired:
             return -signal.SIGKILL, True
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
 
 
@@ -169,7 +168,7 @@ def simulate(
         f"+verilator+coverage+file+{out / 'coverage.dat'}",
     ]
     if waves:
-        command += ["--trace", "--trace-file", str(waves_file), "--trace-from", str(waves_from)]
+        command += ["--waves", str(waves_file), "--waves-from", str(waves_from)]
     log = out / "simulation.log"
     started = time.monotonic()
     status, timed_out = _run(command, variables, out, log, timeout)

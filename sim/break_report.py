@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m sim break`: progress, table and verdict file around sim.breaker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from sim.breaker import Verdict, break_lines, write_report
+from sim.console import console, progress
+from sim.paths import BUILD
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """One row for each draw."""
+    table = Table("draw", "line", "change", "result", "by", "s", title="Lines broken on purpose")
+    for verdict in verdicts:
+        colour = "red" if verdict.result == "survived" else "green"
+        table.add_row(
+            str(verdict.draw),
+            f"{verdict.file}:{verdict.line}",
+            f"{verdict.operator}\n- {verdict.before}\n+ {verdict.after}".replace("[", r"\["),
+            f"[{colour}]{verdict.result}[/]",
+            verdict.by.replace("[", r"\["),
+            f"{verdict.seconds:.0f}",
+        )
+    return table
+
+
+def run_breaker(
+    *, seed: int, draws: int, paths: Sequence[str], jobs: int, timeout: float, json_file: Path | None
+) -> bool:
+    """Breaks lines and tells; True if nothing survived."""
+    with progress("breaking lines", draws) as advance:
+
+        def report(verdict: Verdict) -> None:
+            advance(1, f"{verdict.file}:{verdict.line} {verdict.result}")
+
+        verdicts = break_lines(
+            seed=seed,
+            draws=draws,
+            paths=paths,
+            jobs=jobs,
+            timeout=timeout,
+            report=report,
+            note=lambda text: console.print(text, markup=False),
+        )
+    console.print(verdict_table(verdicts))
+    target = json_file or BUILD / "break" / f"seed-{seed}.json"
+    write_report(target, seed, verdicts)
+    survivors = [verdict for verdict in verdicts if verdict.result == "survived"]
+    console.print(f"{len(verdicts)} lines broken, {len(survivors)} survived; seed {seed}; {target}", markup=False)
+    for verdict in survivors:
+        console.print(f"survived: {verdict.file}:{verdict.line}: {verdict.after}", markup=False)
+    return not survivors
