@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 rtl/waivers.vlt
 rtl/regs/waivers.vlt
 rtl/regs/hmm_structures_pkg.sv

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 -CFLAGS -DVL_TIME_CONTEXT
 tb/sv/waivers.vlt
 tb/sv/tb_pkg.sv
