@@ -3,7 +3,7 @@
 
 The C++ side of every record is in tb/cpp/records.h. tb/simulator.py compares the sizes when a simulation starts.
 
-Cycles count from 0 at the first rising clock edge after reset. "In cycle t" means: sampled by the edge that ends cycle t.
+Cycles count from 0 at the first rising clock edge after reset. "In cycle t" means: sampled by the edge that ends it.
 
 - A request whose predecessor was accepted in cycle h (the first one: h = 0) becomes valid in the first cycle t with
   t >= h + 1 + pause, with `after_action` actions complete before t, and with an id that was free before t.
@@ -13,7 +13,8 @@ Cycles count from 0 at the first rising clock edge after reset. "In cycle t" mea
   s >= d + 1 + delay, s >= not_before, and `after_request` responses complete before s.
 - A memory action touches memory in its start cycle, before the device's own accesses of that cycle, and is done one
   cycle later; WAIT_MEMORY repeats that every cycle until it matches. Register actions put their address on the bus one
-  cycle after they start, and are done in the cycle of the bus response. WAIT_REGISTER repeats the read until it matches.
+  cycle after they start, and are done in the cycle of the bus response; WAIT_REGISTER repeats the read until it
+  matches. WAIT_INTERRUPT is done in the first cycle after its start in which the line is high.
 - The memory samples a read in the cycle t of its address handshake, and offers the data in cycle t + 1 + latency
   unless a drawn pause or an earlier response of the same id delays it.
 """
@@ -55,8 +56,8 @@ RESPONSE_DTYPE = np.dtype(
         "itemsize": 40,
     }
 )
-"""What came of a request. `status` 0 OK, 1 ABORTED; `permissions` bit 0 write, bit 1 atomic; `memory` 1 = device memory.
-`done` has the bits of Done; a cycle field is meaningful once its bit is set."""
+"""What came of a request. `status` 0 OK, 1 ABORTED; `permissions` bit 0 write, bit 1 atomic; `memory` 1 = device
+memory. `done` has the bits of Done; a cycle field is meaningful once its bit is set."""
 
 ACTION_DTYPE = np.dtype(
     {
