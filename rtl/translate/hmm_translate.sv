@@ -71,7 +71,6 @@ module hmm_translate
   //   else                     | a walk starts
   always_comb begin
     answered     = 1'b0;
-    walk_start_o = 1'b0;
     hit_o        = 1'b0;
     reason       = REASON_NONE;
     translation  = lookup_translation_i;
@@ -89,11 +88,12 @@ module hmm_translate
       end else if (hit) begin
         answered = 1'b1;
         hit_o    = 1'b1;
-      end else begin
-        walk_start_o = 1'b1;
       end
     end
   end
+
+  // Not in the process above: a walk's end must not seem to depend on its own start.
+  assign walk_start_o = request_valid_q && !walking_q && !out_of_range && !no_context && !hit;
 
   assign walking_d = (walking_q || walk_start_o) && !answered;
   assign fill_o    = walking_q && answered && (reason == REASON_NONE);
