@@ -23,7 +23,7 @@ from models.geometry import (
     root_level,
     span_bits,
 )
-from models.honest_order import largest_honest_max_order
+from models.honest_order import LARGEST_MAX_ORDER, largest_honest_max_order
 from models.physical_memory import Owner, PhysicalMemory
 from models.structures import (
     CONTEXT_ENTRY_BYTES,
@@ -126,9 +126,7 @@ class DeviceTables:
         Errors: UserError for a level, page shift, address or number of words that does not fit, or if the span or a
         larger one is linked already.
         """
-        span = span_bits(self._checked_level(level))
-        if not PAGE_SHIFT <= page_shift <= span:
-            raise UserError(f"Choose a page shift from {PAGE_SHIFT} to {span} at level {level}, not {page_shift}.")
+        span = self._checked_span(level, page_shift, max_order)
         values = as_words([] if words is None else words).astype(np.uint64)
         slots = 1 << (span - page_shift)
         slot = (self._checked_va(va) & ((1 << span) - 1)) >> page_shift
@@ -179,7 +177,7 @@ class DeviceTables:
         """
         values = as_words(words)
         none = none_word(fmt)
-        span = span_bits(self._checked_level(level))
+        span = self._checked_span(level, page_shift, max_order or 0)
         slot_mask = (1 << page_shift) - 1
         if self._checked_va(start_va) & slot_mask:
             raise UserError(f"Align the start {start_va:#x} of the range to its slots of 2^{page_shift} bytes.")
@@ -264,6 +262,14 @@ class DeviceTables:
         if not LEAF_LEVEL <= level <= self._root_level:
             raise UserError(f"Choose a directory level from {LEAF_LEVEL} to {self._root_level}, not {level}.")
         return level
+
+    def _checked_span(self, level: int, page_shift: int, max_order: int) -> int:
+        span = span_bits(self._checked_level(level))
+        if not PAGE_SHIFT <= page_shift <= span:
+            raise UserError(f"Choose a page shift from {PAGE_SHIFT} to {span} at level {level}, not {page_shift}.")
+        if not 0 <= max_order <= LARGEST_MAX_ORDER:
+            raise UserError(f"Choose a max_order from 0 to {LARGEST_MAX_ORDER}, not {max_order}.")
+        return span
 
     def _checked_va(self, va: int) -> int:
         if not 0 <= va < 1 << self.va_bits:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of a pfns array: pages into words as HMM writes them, and words into what the device makes of them.
 
-Source: docs/interface.md, "Decoding an entry"; for what HMM writes, hmm_vma_handle_pte() and hmm_vma_handle_pmd() of Linux.
+Source: docs/interface.md, "Decoding an entry"; hmm_vma_handle_pte() and hmm_vma_handle_pmd() of Linux for what HMM
+writes.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Decoded:
     kind uint8[n] of PageKind. reason uint8[n] of Reason: what stands before any look at the access, so NONE, MALFORMED,
     NOT_PRESENT, POISON, SPECIAL or NOT_VALID. pfn uint64[n] and order uint8[n] as the entry says, 0 unless kind is
     VALID or NOT_VALID; order stops at 255. write, atomic bool[n]: permissions, false unless VALID. device_private
-    bool[n]: a VALID entry has the flag. device bool[n]: the slot of a VALID entry lies in the window. page_address uint64[n]: bus
-    or device address of the pfn's 4 KiB page, 0 where reason is not NONE.
+    bool[n]: a VALID entry has the flag. device bool[n]: the slot of a VALID entry lies in the window. page_address
+    uint64[n]: bus or device address of the slot's first byte, 0 where reason is not NONE.
     """
 
     kind: Bytes

@@ -133,7 +133,10 @@ def _field_mask(shift: int, width: int) -> int:
 
 
 def refusals(fmt: EntryFormat) -> Refusal:
-    """Every reason why the device refuses `fmt` at enable; 0 if it takes it (docs/interface.md, "Formats that are refused")."""
+    """Every reason why the device refuses `fmt` at enable, 0 if it takes it.
+
+    Source: docs/interface.md, "Formats that are refused".
+    """
     found = Refusal(0)
     flags = (fmt.write, fmt.atomic, fmt.device_private)
     if fmt.valid == 0:

@@ -8,7 +8,7 @@ docs/interface.md, "Decoding an entry", "Order" and "The walk".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from models.errors import UserError
 from models.formats import EntryFormat
 from models.geometry import DEFAULT_PA_BITS, DEFAULT_VA_BITS, INDEX_BITS, INDEX_MASK, LEAF_LEVEL, root_level, span_bits
 from models.pages import Window
-from models.physical_memory import ADDRESS_FIELD_BITS, PhysicalMemory
+from models.physical_memory import ADDRESS_FIELD_BITS
 from models.structures import (
     CONTEXT_ENTRY_BYTES,
     CONTEXT_ENTRY_RESERVED,
@@ -41,6 +41,13 @@ MEMORY_DEVICE = 1
 DIRECTORY_ALIGNMENT_MASK = 0xFFF
 
 Number = TypeVar("Number", bound=np.generic)
+
+
+class ShadowMemory(Protocol):
+    """What the model reads: PhysicalMemory, or a view of it at another time."""
+
+    def shadow_read(self, addresses: WordsLike, /) -> tuple[Words, Flags]:
+        """(words uint64[n], errors bool[n]) at n bus addresses."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class GoldenMmu:
 
     def __init__(
         self,
-        memory: PhysicalMemory,
+        memory: ShadowMemory,
         fmt: EntryFormat,
         window: Window,
         context_base: int,

@@ -21,8 +21,9 @@ LARGEST_MAX_ORDER = 31
 def largest_honest_max_order(fmt: EntryFormat, words: WordsLike, *, page_shift: int = PAGE_SHIFT) -> int:
     """The largest `max_order` that is honest for an array of uint64[n] entries, n a power of two.
 
-    A promise m is honest if for each VALID entry of order o the whole aligned block of min(o, m) lies in the array, has
-    equal bits outside the pfn, and consecutive pfns. A promise above the largest order of the entries would say nothing more, so it is the limit; without orders the result is 0.
+    A promise m is honest if for each VALID entry of order o the whole aligned block of min(o, m) lies in the array and
+    has equal bits outside the pfn and consecutive pfns. A promise above the largest order of the entries would say
+    nothing more, so that is the limit; without orders the result is 0.
     Errors: UserError if n is not a power of two.
     """
     entries = as_words(words)
