@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 -CFLAGS -DVL_TIME_CONTEXT
 tb/sv/waivers.vlt
+tb/sv/public.vlt
 tb/sv/tb_pkg.sv
 tb/sv/tb_dpi_pkg.sv
 tb/sv/tb_transactor.sv

@@ -57,20 +57,25 @@ void Simulation::look_for_interrupt() {
   testbench().raise(kCauseKeyboardInterrupt);
 }
 
+// Carries out what cocotb wants to write. Returns whether it wrote anything, and then tells tb_top.
+bool Simulation::take_writes() {
+  VerilatedVpi::doInertialPuts();
+  run_value_callbacks();
+  if (!VerilatedVpi::evalNeeded()) return false;
+  VerilatedVpi::clearEvalNeeded();
+  top_->pins_written_i = !top_->pins_written_i;
+  return true;
+}
+
 // Evaluates the present point in time until nobody changes anything any more.
 void Simulation::settle() {
   do {
     do {
       top_->eval_step();
       tell_python();
-      VerilatedVpi::clearEvalNeeded();
-      VerilatedVpi::doInertialPuts();
-      run_value_callbacks();
-    } while (VerilatedVpi::evalNeeded());
+    } while (take_writes());
     VerilatedVpi::callCbs(cbReadWriteSynch);
-    VerilatedVpi::doInertialPuts();
-    run_value_callbacks();
-  } while (VerilatedVpi::evalNeeded());
+  } while (take_writes());
   top_->eval_end_step();
   VerilatedVpi::callCbs(cbReadOnlySynch);
 }

@@ -26,6 +26,7 @@ class Simulation {
   static constexpr std::uint64_t kHalfPeriod = 5000;  // picoseconds
 
   void start();
+  bool take_writes();
   void settle();
   void step_to(std::uint64_t time);
   std::uint64_t next_event() const;

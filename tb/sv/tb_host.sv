@@ -144,8 +144,8 @@ module tb_host
       w_valid_q       <= 1'b0;
       ar_valid_q      <= 1'b0;
     end else begin
-      automatic int unsigned     kind, after_request, delay;
-      automatic longint unsigned not_before, address, data, mask;
+      automatic int unsigned     kind = '0, after_request = '0, delay = '0;
+      automatic longint unsigned not_before = '0, address = '0, data = '0, mask = '0;
 
       if (delay_q != '0) delay_q <= delay_q - 32'd1;
       if (start) begin

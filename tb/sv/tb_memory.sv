@@ -150,8 +150,8 @@ module tb_memory
       access_status_q <= '0;
     end else begin
       if (access_valid_i) begin : p_host
-        automatic longint unsigned value;
-        automatic byte unsigned    status;
+        automatic longint unsigned value = '0;
+        automatic byte unsigned    status = '0;
         status = tb_host_access(access_i.kind, access_i.address, access_i.data, access_i.mask, value);
         access_value_q  <= value;
         access_status_q <= status[1:0];
@@ -162,9 +162,9 @@ module tb_memory
       if (write_addresses.size() != 0 && write_beats.size() != 0) begin : p_write
         automatic axi_a_t       address = write_addresses.pop_front();
         automatic axi_w_t       beat = write_beats.pop_front();
-        automatic write_t       entry;
+        automatic write_t       entry = '0;
         automatic int unsigned  place = writes.size();
-        automatic byte unsigned resp;
+        automatic byte unsigned resp = '0;
         resp = tb_write_line(cycle_i, 64'(address.addr),
                              beat.last && is_single_beat(address.len, address.size, address.burst),
                              beat.strb, beat.data);
@@ -179,10 +179,10 @@ module tb_memory
       end
 
       if (ar_valid_i && ar_ready_q) begin : p_read
-        automatic read_t        entry;
+        automatic read_t        entry = '0;
         automatic int unsigned  place = reads.size();
-        automatic bit [511:0]   data;
-        automatic byte unsigned resp;
+        automatic bit [511:0]   data = '0;
+        automatic byte unsigned resp = '0;
         resp = tb_read_line(cycle_i, 64'(ar_i.addr), is_single_beat(ar_i.len, ar_i.size, ar_i.burst), data);
         entry.due = cycle_i + 64'd1 +
             draw_latency(random_read, settings_q.read_latency_min, settings_q.read_latency_max);

@@ -3,6 +3,10 @@
 //
 // Client port and registers have two ways in: transactor and host (pin_client_i, pin_axil_i = 0), which work from the
 // case's arrays, or the pin_* inputs, which cocotb drives. What is on the ports shows at outputs either way.
+//
+// Logic that depends on an input is evaluated anew at every clock edge, whether the input changed or not. So the pins
+// pass through registers, which take them over when the program says that cocotb wrote something: in the same instant,
+// and at no cost while nobody uses them.
 
 module tb_top
   import tb_pkg::*;
@@ -16,6 +20,8 @@ module tb_top
   input  logic        rst_n,
   // From the simulation's program: an edge says that a cause to wake Python was raised
   input  logic        wake_i,
+  // From the simulation's program: an edge says that cocotb wrote to inputs
+  input  logic        pins_written_i,
   output logic [63:0] cycle_o,
   // Which way in
   input  logic        pin_client_i,
@@ -105,6 +111,53 @@ module tb_top
 
   assign cycle_o = cycle_q;
 
+  // ---- Pins ------------------------------------------------------------------------------------
+
+  typedef struct packed {
+    logic                     client;
+    logic                     req_valid;
+    request_t                 req;
+    logic                     rsp_ready;
+    logic                     rel_valid;
+    id_t                      rel_id;
+    logic                     axil;
+    logic                     aw_valid;
+    logic [RegisterWidth-1:0] aw_addr;
+    logic                     w_valid;
+    axil_w_t                  w;
+    logic                     b_ready;
+    logic                     ar_valid;
+    logic [RegisterWidth-1:0] ar_addr;
+    logic                     r_ready;
+  } pins_t;
+
+  pins_t pin_q;
+
+  always_ff @(posedge pins_written_i or negedge pins_written_i) begin
+    pin_q <= '{
+      client:    pin_client_i,
+      req_valid: pin_req_valid_i,
+      req:       '{
+        id:     pin_req_id_i,
+        pasid:  pin_req_pasid_i,
+        va:     pin_req_va_i,
+        access: access_e'(pin_req_access_i)
+      },
+      rsp_ready: pin_rsp_ready_i,
+      rel_valid: pin_rel_valid_i,
+      rel_id:    pin_rel_id_i,
+      axil:      pin_axil_i,
+      aw_valid:  pin_axil_awvalid_i,
+      aw_addr:   pin_axil_awaddr_i,
+      w_valid:   pin_axil_wvalid_i,
+      w:         '{data: pin_axil_wdata_i, strb: pin_axil_wstrb_i},
+      b_ready:   pin_axil_bready_i,
+      ar_valid:  pin_axil_arvalid_i,
+      ar_addr:   pin_axil_araddr_i,
+      r_ready:   pin_axil_rready_i
+    };
+  end
+
   // ---- Client port -----------------------------------------------------------------------------
 
   logic      req_valid, req_ready, rsp_valid, rsp_ready, rel_valid;
@@ -119,7 +172,7 @@ module tb_top
     .clk_i                (clk),
     .rst_ni               (rst_n),
     .cycle_i              (cycle_q),
-    .enable_i             (!pin_client_i),
+    .enable_i             (!pin_q.client),
     .req_valid_o          (transactor_req_valid),
     .req_ready_i          (req_ready),
     .req_o                (transactor_req),
@@ -133,27 +186,13 @@ module tb_top
     .waits_by_plan_o      (client_waits)
   );
 
-  always_comb begin
-    req_valid = transactor_req_valid;
-    req       = transactor_req;
-    rsp_ready = transactor_rsp_ready;
-    rel_valid = transactor_rel_valid;
-    rel_id    = transactor_rel_id;
-    if (pin_client_i) begin
-      req_valid = pin_req_valid_i;
-      req       = '{
-        id:     pin_req_id_i,
-        pasid:  pin_req_pasid_i,
-        va:     pin_req_va_i,
-        access: access_e'(pin_req_access_i)
-      };
-      rsp_ready = pin_rsp_ready_i;
-      rel_valid = pin_rel_valid_i;
-      rel_id    = pin_rel_id_i;
-    end
-  end
+  assign req_valid = pin_q.client ? pin_q.req_valid : transactor_req_valid;
+  assign req       = pin_q.client ? pin_q.req : transactor_req;
+  assign rsp_ready = pin_q.client ? pin_q.rsp_ready : transactor_rsp_ready;
+  assign rel_valid = pin_q.client ? pin_q.rel_valid : transactor_rel_valid;
+  assign rel_id    = pin_q.client ? pin_q.rel_id : transactor_rel_id;
 
-  assign pin_req_ready_o      = req_ready && pin_client_i;
+  assign pin_req_ready_o      = req_ready && pin_q.client;
   assign client_req_valid_o   = req_valid;
   assign client_req_ready_o   = req_ready;
   assign client_req_id_o      = req.id;
@@ -211,18 +250,18 @@ module tb_top
     .access_value_i       (access_value),
     .access_status_i      (access_status),
     .aw_valid_o           (host_aw_valid),
-    .aw_ready_i           (aw_ready && !pin_axil_i),
+    .aw_ready_i           (aw_ready && !pin_q.axil),
     .aw_addr_o            (host_aw_addr),
     .w_valid_o            (host_w_valid),
-    .w_ready_i            (w_ready && !pin_axil_i),
+    .w_ready_i            (w_ready && !pin_q.axil),
     .w_o                  (host_w),
-    .b_valid_i            (b_valid && !pin_axil_i),
+    .b_valid_i            (b_valid && !pin_q.axil),
     .b_ready_o            (host_b_ready),
     .b_resp_i             (b_resp),
     .ar_valid_o           (host_ar_valid),
-    .ar_ready_i           (ar_ready && !pin_axil_i),
+    .ar_ready_i           (ar_ready && !pin_q.axil),
     .ar_addr_o            (host_ar_addr),
-    .r_valid_i            (r_valid && !pin_axil_i),
+    .r_valid_i            (r_valid && !pin_q.axil),
     .r_ready_o            (host_r_ready),
     .r_i                  (r),
     .irq_i                (irq_o),
@@ -233,21 +272,21 @@ module tb_top
     .done_action_o        (done_action)
   );
 
-  assign aw_valid = pin_axil_i ? pin_axil_awvalid_i : host_aw_valid;
-  assign aw_addr  = pin_axil_i ? pin_axil_awaddr_i : host_aw_addr;
-  assign w_valid  = pin_axil_i ? pin_axil_wvalid_i : host_w_valid;
-  assign w        = pin_axil_i ? '{data: pin_axil_wdata_i, strb: pin_axil_wstrb_i} : host_w;
-  assign b_ready  = pin_axil_i ? pin_axil_bready_i : host_b_ready;
-  assign ar_valid = pin_axil_i ? pin_axil_arvalid_i : host_ar_valid;
-  assign ar_addr  = pin_axil_i ? pin_axil_araddr_i : host_ar_addr;
-  assign r_ready  = pin_axil_i ? pin_axil_rready_i : host_r_ready;
+  assign aw_valid = pin_q.axil ? pin_q.aw_valid : host_aw_valid;
+  assign aw_addr  = pin_q.axil ? pin_q.aw_addr : host_aw_addr;
+  assign w_valid  = pin_q.axil ? pin_q.w_valid : host_w_valid;
+  assign w        = pin_q.axil ? pin_q.w : host_w;
+  assign b_ready  = pin_q.axil ? pin_q.b_ready : host_b_ready;
+  assign ar_valid = pin_q.axil ? pin_q.ar_valid : host_ar_valid;
+  assign ar_addr  = pin_q.axil ? pin_q.ar_addr : host_ar_addr;
+  assign r_ready  = pin_q.axil ? pin_q.r_ready : host_r_ready;
 
-  assign pin_axil_awready_o = aw_ready && pin_axil_i;
-  assign pin_axil_wready_o  = w_ready && pin_axil_i;
-  assign pin_axil_bvalid_o  = b_valid && pin_axil_i;
+  assign pin_axil_awready_o = aw_ready && pin_q.axil;
+  assign pin_axil_wready_o  = w_ready && pin_q.axil;
+  assign pin_axil_bvalid_o  = b_valid && pin_q.axil;
   assign pin_axil_bresp_o   = b_resp;
-  assign pin_axil_arready_o = ar_ready && pin_axil_i;
-  assign pin_axil_rvalid_o  = r_valid && pin_axil_i;
+  assign pin_axil_arready_o = ar_ready && pin_q.axil;
+  assign pin_axil_rvalid_o  = r_valid && pin_q.axil;
   assign pin_axil_rdata_o   = r.data;
   assign pin_axil_rresp_o   = r.resp;
 

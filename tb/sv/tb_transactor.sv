@@ -90,11 +90,10 @@ module tb_transactor
       automatic logic [Ids-1:0]   busy = busy_q;
       automatic logic             held = held_q;
       automatic logic             named = named_q;
-      automatic longint unsigned  va;
-      automatic int unsigned      pasid, after_action;
-      automatic byte unsigned     access;
-      automatic shortint unsigned pause, hold;
-      automatic id_t              id;
+      automatic longint unsigned  va = '0;
+      automatic int unsigned      pasid = '0, after_action = '0;
+      automatic byte unsigned     access = '0;
+      automatic shortint unsigned pause = '0, hold = '0;
 
       if (rel_valid_q) begin
         tb_release(cycle_i, 8'(rel_id_q));
@@ -143,7 +142,7 @@ module tb_transactor
         end
       end
       if (held && !named) begin
-        id = next_free_id(busy, last_id_q);
+        automatic id_t id = next_free_id(busy, last_id_q);
         named = !busy[id];
         if (named) begin
           busy[id] = 1'b1;
