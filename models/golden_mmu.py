@@ -206,7 +206,7 @@ class GoldenMmu:
 
         good = found == Reason.NONE
         request = leaves.request[good]
-        order = _effective_order(
+        order = effective_order(
             np.minimum(decoded.order[good].astype(np.uint64), leaves.max_order[good]),
             slot_order[good],
             leaves.level[good],
@@ -233,7 +233,7 @@ class GoldenMmu:
         return on_bus
 
 
-def _effective_order(promised: Words, slot_order: Words, level: Words, pfn: Words, vpn: Words, window: Window) -> Words:
+def effective_order(promised: Words, slot_order: Words, level: Words, pfn: Words, vpn: Words, window: Window) -> Words:
     """log2 of the pages that one answer covers: at least the slot, at most the array's span.
 
     It is the slot's where pfn and virtual page number differ below it, or where the block lies across an edge of the

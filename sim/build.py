@@ -33,13 +33,12 @@ COMMON_FLAGS = (
     "--cc", "--exe", "--vpi", "--build", "-j", "2", "--quiet",
     "--timing", "--timescale", "1ns/1ps",
     "--x-assign", "unique", "--x-initial", "unique",
-    "-CFLAGS", "-DVL_USER_STOP",
     "-LDFLAGS", "-rdynamic",
 )  # fmt: skip
 FLAVOUR_FLAGS: dict[Flavour, tuple[str, ...]] = {
-    "fast": ("--no-assert", "--no-public-flat-rw", "--public-depth", "1"),
+    "fast": ("--no-assert",),
     "checked": (
-        "--assert", "--no-public-flat-rw", "--public-depth", "1",
+        "--assert",
         "--coverage-line", "--coverage-expr", "--trace-fst",
     ),
 }  # fmt: skip
@@ -58,7 +57,8 @@ class Design:
     prefix: str = "Vtb_top"
     file_lists: tuple[str, ...] = ("rtl/hmm_mmu.f", "tb/tb.f")
     source_folders: tuple[str, ...] = ("rtl", "tb/sv", "tb/adapter", "tb/cpp")
-    cpp_folder: str = "tb/cpp"
+    cpp_folder: str | None = "tb/cpp"
+    """The simulation's own program; None: cocotb's, for a bench of one unit."""
     extra_flags: tuple[str, ...] = field(default=())
 
     @property
@@ -101,6 +101,8 @@ def build_flags(design: Design, flavour: Flavour, parameters: dict[str, int]) ->
     return [
         *COMMON_FLAGS,
         *FLAVOUR_FLAGS[flavour],
+        # What cocotb sees of the whole testbench is listed in tb/sv/public.vlt; of a unit's bench it is the top level.
+        *(("-CFLAGS", "-DVL_USER_STOP") if design.cpp_folder else ("--public-depth", "1")),
         *design.extra_flags,
         *("--prefix", design.prefix, "--top-module", design.top, "-o", EXECUTABLE),
         *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
@@ -128,15 +130,18 @@ def first_error(lines: Sequence[str]) -> str:
 
 def _compile(design: Design, flags: Sequence[str], directory: Path, log: Path) -> None:
     """Runs Verilator and the C++ compiler in `directory`. Errors: UserError with the first error line."""
-    cpp = sorted(path.relative_to(design.root) for path in (design.root / design.cpp_folder).glob("*.cpp"))
     # Make runs in the directory it builds in, so the C++ files are named from there.
     up = "/".join([".."] * len(directory.relative_to(design.root).parts))
+    if design.cpp_folder:
+        names = sorted(path.relative_to(design.root) for path in (design.root / design.cpp_folder).glob("*.cpp"))
+        cpp = ("-CFLAGS", f"-I{up}/{design.cpp_folder}", *(f"{up}/{path.as_posix()}" for path in names))
+    else:
+        cpp = (str(toolchain.cocotb_program()),)
     command = [
         *toolchain.verilator_command(),
         *flags,
-        *("-CFLAGS", f"-I{up}/{design.cpp_folder}"),
         *("--Mdir", str(directory.relative_to(design.root))),
-        *(f"{up}/{path.as_posix()}" for path in cpp),
+        *cpp,
     ]
     with log.open("w", encoding="utf-8") as output:
         output.write(" ".join(command) + "\n")

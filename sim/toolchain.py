@@ -131,6 +131,11 @@ def cocotb_libraries() -> Path:
     return Path(cocotb_config.libs_dir)
 
 
+def cocotb_program() -> Path:
+    """cocotb's own main program for Verilator, for benches that need no program of ours."""
+    return Path(cocotb_config.share_dir) / "lib" / "verilator" / "verilator.cpp"
+
+
 def python_library() -> Path:
     """Python's own shared library, which the simulator loads. Errors: UserError if this Python has none."""
     found = find_libpython.find_libpython()

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Benches of single units of the RTL, each a simulator of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.build import Design, build
+from sim.simulation import simulate
+
+DECODER = Design(
+    name="decoder",
+    top="tb_decoder",
+    prefix="Vtop",
+    file_lists=("rtl/hmm_mmu.f", "tb/units/decoder.f"),
+    source_folders=("rtl", "tb/units"),
+    cpp_folder=None,
+    extra_flags=("--public-depth", "1"),
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    ["decoder_worked_vectors", "decoder_recorded_words", "decoder_random_entries", "decoder_refused_formats"],
+)
+def test_unit_decoder(test: str, tmp_path: Path, seed: int) -> None:
+    """Stimulus, Checking, Covers: see the test of this name in tb/units/cocotb_decoder.py."""
+    executable = build("fast", None, DECODER)
+    outcome = simulate(
+        executable,
+        "tb.units.cocotb_decoder",
+        out=tmp_path,
+        seed=seed,
+        testcase=test,
+        top=DECODER.top,
+    )
+    assert outcome.passed, outcome.failure
