@@ -7,6 +7,8 @@ hmm_pfns_special() of Linux 4.17 to 5.6, hmm_vma_handle_pte() of Linux 5.8 and l
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from models.arrays import Words
@@ -26,6 +28,7 @@ def device_window(information: KernelInformation) -> Window:
     return Window(information.dev_pfn0, information.dev_npfn)
 
 
+@cache
 def recorded_format(information: KernelInformation) -> EntryFormat:
     """The format that the recording's kernel itself writes, found by its constants among the known formats.
 

@@ -36,6 +36,10 @@ LARGEST_RING_LOG2 = 15
 EXPECTATION_DTYPE = np.dtype([("value", "<u8"), ("mask", "<u8"), ("action", "<u4"), ("status", "<u4")])
 """What an action must bring back: (data & mask) == value, and the bus answer `status` (0 OKAY, 2 SLVERR)."""
 
+CLEAN_DTYPE = np.dtype([("first", "<u8"), ("last", "<u8"), ("action", "<u4"), ("pasid", "<u4")])
+"""When the action is done, the host counts on it that no translation of bytes first to last of the context, made from
+what later stores replaced, is in use. This is what the host believes, whether it sent the commands for it or not."""
+
 Pause = Annotated[int, Field(ge=0, le=LARGEST_PAUSE)]
 Latency = tuple[Annotated[int, Field(ge=0, le=0xFFFF)], Annotated[int, Field(ge=0, le=0xFFFF)]]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -110,6 +114,7 @@ class Case:
     requests: Requests = field(default_factory=lambda: np.zeros(0, dtype=REQUEST_DTYPE))
     actions: Actions = field(default_factory=lambda: np.zeros(0, dtype=ACTION_DTYPE))
     expectations: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, dtype=EXPECTATION_DTYPE))
+    clean: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, dtype=CLEAN_DTYPE))
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def save(self, directory: Path) -> None:
@@ -139,6 +144,7 @@ class Case:
                 requests=self.requests,
                 actions=self.actions,
                 expectations=self.expectations,
+                clean=self.clean,
                 image_address=np.array([region.address for region in self.image], dtype=np.uint64),
                 image_length=np.array([region.words.size for region in self.image], dtype=np.uint64),
                 image_owner=np.array([region.owner for region in self.image], dtype=np.uint8),
@@ -178,6 +184,7 @@ class Case:
             requests=arrays["requests"],
             actions=arrays["actions"],
             expectations=arrays["expectations"],
+            clean=arrays["clean"],
             parameters=text.parameters,
         )
 
@@ -207,6 +214,7 @@ _ARRAYS: dict[str, np.dtype[Any]] = {
     "requests": REQUEST_DTYPE,
     "actions": ACTION_DTYPE,
     "expectations": EXPECTATION_DTYPE,
+    "clean": CLEAN_DTYPE,
     "image_address": np.dtype(np.uint64),
     "image_length": np.dtype(np.uint64),
     "image_owner": np.dtype(np.uint8),
@@ -222,8 +230,9 @@ def _expect_arrays(directory: Path, arrays: dict[str, NDArray[Any]]) -> None:
     sizes = {arrays[name].size for name in ("image_address", "image_length", "image_owner")}
     if len(sizes) != 1 or int(arrays["image_length"].sum()) != arrays["image_words"].size:
         raise UserError(f"{path} has image arrays that do not belong together: save the case anew.")
-    if (arrays["expectations"]["action"] >= arrays["actions"].size).any():
-        raise UserError(f"{path} expects something of an action that is not there: save the case anew.")
+    for name in ("expectations", "clean"):
+        if (arrays[name]["action"] >= arrays["actions"].size).any():
+            raise UserError(f"{path} says something of an action that is not there: save the case anew.")
 
 
 def _regions(arrays: dict[str, NDArray[Any]]) -> list[Region]:

@@ -57,6 +57,11 @@ class Command:
         """It makes the device forget translations."""
         return not self.malformed and self.opcode in DROPPING_OPCODES
 
+    @property
+    def forgets(self) -> bool:
+        """It took effect and made the device forget something: translations, or (BIND) just a context entry."""
+        return self.taken != NEVER and not self.malformed and self.opcode != Opcode.FENCE
+
     def covers(self, pasid: int, va: int, *, context: bool = False) -> bool:
         """Whether it drops what was read for the page of `va`; with `context`, the context entry too."""
         if not self.drops or not (self.all_contexts or self.pasid == pasid):

@@ -22,6 +22,7 @@ INVARIANTS: dict[str, str] = {
     "I13": "One answer: every request is answered exactly once.",
     "I14": "A fence is complete only when every grant that was open when it was taken has been released.",
     "I20": "Isolation: one address space never sees or changes translations of another.",
+    "ANSWER": "An answer says what the tables say, in every field.",
     "REASON": "The reason is the first that applies in the order of the contract.",
     "IDS": "An id is busy from request to release, or to a response without a grant, and is used once at a time.",
     "COMMANDS": "Commands are taken once each, in ring order, as they were written; malformed ones are skipped.",

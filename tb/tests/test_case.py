@@ -16,6 +16,7 @@ from models.physical_memory import Owner, PhysicalMemory
 from tb.case import (
     ARRAYS_FILE,
     CASE_FILE,
+    CLEAN_DTYPE,
     EXPECTATION_DTYPE,
     Case,
     CommandRing,
@@ -51,6 +52,7 @@ def example() -> Case:
         requests=requests,
         actions=actions,
         expectations=np.array([(1, 2, 0, 3)], dtype=EXPECTATION_DTYPE),
+        clean=np.array([(1, 2, 0, 3)], dtype=CLEAN_DTYPE),
         parameters={"recording": "x", "part": [0, 4]},
     )
 
@@ -128,10 +130,10 @@ def test_case_bad_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(path, **{**arrays, "image_length": np.array([9, 9], dtype=np.uint64)})
     with pytest.raises(UserError, match="do not belong together"):
         Case.load(tmp_path)
-    arrays["expectations"]["action"] = 1
-    np.savez(path, **arrays)
-    with pytest.raises(UserError, match="not there"):
-        Case.load(tmp_path)
+    for name in ("expectations", "clean"):
+        np.savez(path, **{**arrays, name: np.ones(1, dtype=arrays[name].dtype)})
+        with pytest.raises(UserError, match="not there"):
+            Case.load(tmp_path)
 
 
 def test_case_image_of_memory_and_back() -> None:

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of a result that need no model: everything is answered once, ids, order of cycles, the log, what the host saw.
+
+Vectorised over all requests and events of a case.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import Flags
+from models.golden_mmu import STATUS_ABORTED, STATUS_OK
+from models.registers import Register
+from models.structures import Access
+from tb.case import Case, CaseResult
+from tb.commands import NEVER, Commands
+from tb.failure import Failure
+from tb.host_script import OKAY
+from tb.records import ActionKind, Done, EventKind
+
+ANSWERED = int(Done.ACCEPTED | Done.FINISHED | Done.RELEASED)
+NAMED = 5
+"""Rows that a failure names one by one."""
+EVENT_WRITE_SHIFT = 8
+"""Where an event's `extra` has the permissions, above the order; the memory is two bits further."""
+MEMORY_SHIFT = 10
+RESULT_ROWS = ("cycle", "kind", "id", "code", "reason", "pasid", "va", "pa", "extra")
+
+
+def check_records(case: Case, result: CaseResult, commands: Commands) -> list[Failure]:
+    """All checks of this file. Rows of requests that are not complete are left to the first check."""
+    if result.responses.size != case.requests.size or result.action_results.size != case.actions.size:
+        return [Failure("LOG", "the result has not one row for each request and each action")]
+    complete: Flags = result.responses["done"] == ANSWERED
+    failures = _check_progress(case, result, commands, complete)
+    failures += _check_cycles(case, result, complete)
+    failures += _check_ids(result, complete)
+    failures += _check_log(case, result, complete)
+    failures += _check_grants(case, result, commands, complete)
+    failures += _check_actions(case, result)
+    failures += _check_counters(case, result, commands, complete)
+    if result.owner_violations:
+        text = f"{result.owner_violations} accesses to memory that is not for the device, first: "
+        failures.append(Failure("OWNER", text + result.owner_violation))
+    if result.assertion_failures:
+        text = f"{result.assertion_failures} assertion failures, first: {result.assertion_failure}"
+        failures.append(Failure("ASSERTION", text))
+    return failures
+
+
+def grants_of(case: Case, result: CaseResult, complete: Flags) -> Flags:
+    """bool[n]: the complete requests that were given a grant."""
+    granted: Flags = complete & (result.responses["status"] == STATUS_OK)
+    granted &= case.requests["access"] != Access.PREFETCH
+    return granted
+
+
+def asked_text(case: Case, index: int) -> str:
+    """A request in words."""
+    request = case.requests[index]
+    known = [access.value for access in Access]
+    name = Access(int(request["access"])).name if int(request["access"]) in known else "unknown access"
+    return f"request {index}: {name} of va {int(request['va']):#x}, pasid {int(request['pasid'])}"
+
+
+def _check_progress(case: Case, result: CaseResult, commands: Commands, complete: Flags) -> list[Failure]:
+    failures = []
+    dump = " ".join(result.dump.split())
+    if result.stalled:
+        failures.append(Failure("I12", f"nothing finished for {case.watchdog_cycles} cycles; {dump}", result.cycles))
+    open_requests = np.flatnonzero(~complete)
+    for index in open_requests[:NAMED]:
+        done = Done(int(result.responses["done"][index]))
+        state = done.name or "never accepted"
+        failures.append(Failure("I13", f"{asked_text(case, int(index))} is not complete: {state}", result.cycles))
+    if open_requests.size > NAMED:
+        failures.append(Failure("I13", f"{open_requests.size} requests are not complete", result.cycles))
+    open_actions = np.flatnonzero(result.action_results["done"] == 0)
+    if open_actions.size:
+        action = int(open_actions[0])
+        kind = ActionKind(int(case.actions["kind"][action])).name
+        text = f"{open_actions.size} host actions are not complete, the first is action {action} ({kind})"
+        failures.append(Failure("I12", text, result.cycles))
+    if not open_actions.size:
+        failures += [
+            Failure("COMMANDS", f"{command.text()} was never taken", result.cycles)
+            for command in commands.submitted
+            if command.taken == NEVER and not case.parameters.get("commands_may_remain", False)
+        ][:NAMED]
+        fences = [command for command in commands.fences if command.complete == NEVER]
+        failures += [Failure("FENCES", f"{command.text()} was never complete", result.cycles) for command in fences]
+    return failures
+
+
+def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failure]:
+    responses = result.responses
+    accept, finish, release = (responses[name] for name in ("accept_cycle", "finish_cycle", "release_cycle"))
+    granted = grants_of(case, result, complete)
+    wrong = complete & ((finish <= accept) | (release < finish))
+    wrong |= granted & (release < finish + 1 + case.requests["hold"])
+    failures = [
+        Failure(
+            "LOG",
+            f"{asked_text(case, int(index))} has cycles out of order: accepted {int(accept[index])}, finished "
+            f"{int(finish[index])}, released {int(release[index])}, hold {int(case.requests['hold'][index])}",
+            int(finish[index]),
+        )
+        for index in np.flatnonzero(wrong)[:NAMED]
+    ]
+    after = case.requests["after_action"].astype(np.int64)
+    waits = complete & (after > 0) & (after <= case.actions.size)
+    if waits.any():
+        done_cycle = result.action_results["done_cycle"]
+        early = np.flatnonzero(waits)[accept[waits] <= done_cycle[after[waits] - 1]]
+        failures += [
+            Failure("LOG", f"{asked_text(case, int(index))} came before its action", int(accept[index]))
+            for index in early[:NAMED]
+        ]
+    return failures
+
+
+def _check_ids(result: CaseResult, complete: Flags) -> list[Failure]:
+    rows = np.flatnonzero(complete)
+    responses = result.responses[rows]
+    order = np.lexsort((responses["accept_cycle"], responses["id"]))
+    one, other = responses[order[:-1]], responses[order[1:]]
+    reused = (one["id"] == other["id"]) & (other["accept_cycle"] <= one["release_cycle"])
+    return [
+        Failure(
+            "IDS",
+            f"request {int(rows[order[place + 1]])} took id {int(other['id'][place])} before request "
+            f"{int(rows[order[place]])} was through with it in cycle {int(one['release_cycle'][place])}",
+            int(other["accept_cycle"][place]),
+        )
+        for place in np.flatnonzero(reused)[:NAMED]
+    ]
+
+
+def _expected_rows(case: Case, result: CaseResult, complete: Flags) -> NDArray[np.void]:
+    """The rows of responses and releases that the event log must have, in no order."""
+    rows = np.flatnonzero(complete)
+    requests, responses = case.requests[rows], result.responses[rows]
+    answers = np.zeros(rows.size, dtype=result.events.dtype)
+    answers["cycle"] = responses["finish_cycle"]
+    aborted = responses["status"] == STATUS_ABORTED
+    answers["kind"] = np.where(aborted, EventKind.FAULT, EventKind.TRANSLATION)
+    answers["id"] = responses["id"]
+    answers["code"] = requests["access"]
+    answers["pasid"] = requests["pasid"]
+    answers["va"] = requests["va"]
+    answers["reason"] = responses["reason"]
+    answers["pa"] = responses["pa"]
+    answers["extra"] = responses["order"].astype(np.uint64)
+    answers["extra"] |= responses["permissions"].astype(np.uint64) << np.uint64(EVENT_WRITE_SHIFT)
+    answers["extra"] |= responses["memory"].astype(np.uint64) << np.uint64(MEMORY_SHIFT)
+    granted = grants_of(case, result, complete)[rows]
+    releases = np.zeros(int(granted.sum()), dtype=result.events.dtype)
+    releases["cycle"] = responses["release_cycle"][granted]
+    releases["kind"] = EventKind.GRANT_END
+    for name in ("id", "code", "pasid", "va"):
+        releases[name] = answers[name][granted]
+    return np.concatenate([answers, releases])
+
+
+def _check_log(case: Case, result: CaseResult, complete: Flags) -> list[Failure]:
+    events = result.events
+    failures = []
+    if (np.diff(events["cycle"].astype(np.int64)) < 0).any():
+        failures.append(Failure("LOG", "the event log goes back in time"))
+    chosen = np.isin(events["kind"], [EventKind.TRANSLATION, EventKind.FAULT, EventKind.GRANT_END])
+    logged = events[chosen]
+    expected = _expected_rows(case, result, complete)
+    if logged.size != expected.size:
+        text = f"the event log has {logged.size} responses and releases, the records have {expected.size}"
+        failures.append(Failure("I13", text))
+        return failures
+    logged, expected = _by_time(logged), _by_time(expected)
+    differ = np.flatnonzero(logged != expected)
+    for place in differ[:NAMED]:
+        text = f"event log and records differ: logged {_row_text(logged[place])}, recorded {_row_text(expected[place])}"
+        failures.append(Failure("LOG", text, int(logged["cycle"][place])))
+    return failures
+
+
+def _by_time(rows: NDArray[np.void]) -> NDArray[np.void]:
+    ordered: NDArray[np.void] = rows[np.lexsort((rows["id"], rows["kind"], rows["cycle"]))]
+    return ordered
+
+
+def _row_text(row: Any) -> str:
+    return " ".join(f"{name}={int(row[name]):#x}" for name in RESULT_ROWS)
+
+
+def _check_grants(case: Case, result: CaseResult, commands: Commands, complete: Flags) -> list[Failure]:
+    rows = np.flatnonzero(grants_of(case, result, complete))
+    finish = result.responses["finish_cycle"][rows]
+    release = result.responses["release_cycle"][rows]
+    failures: list[Failure] = []
+    for fence in commands.fences:
+        if fence.complete == NEVER:
+            continue
+        for place in np.flatnonzero((finish <= fence.taken) & (release > fence.complete))[:1]:
+            text = (
+                f"{asked_text(case, int(rows[place]))} was given a grant in cycle {int(finish[place])}, the fence of "
+            )
+            text += f"{fence.text()} was taken in cycle {fence.taken} and complete in cycle {fence.complete}, the grant"
+            failures.append(Failure("I14", f"{text} was released in cycle {int(release[place])}", int(fence.complete)))
+    return failures[:NAMED]
+
+
+def _check_actions(case: Case, result: CaseResult) -> list[Failure]:
+    results = result.action_results
+    done = results["done"] != 0
+    status = np.zeros(case.actions.size, dtype=np.uint32)
+    status[case.expectations["action"]] = case.expectations["status"]
+    failures = [
+        Failure(
+            "HOST",
+            f"{_action_text(case, int(index))} was answered with bus status {int(results['status'][index])}, expected "
+            f"{int(status[index])}",
+            int(results["done_cycle"][index]),
+        )
+        for index in np.flatnonzero(done & (results["status"] != status))[:NAMED]
+    ]
+    for expectation in case.expectations:
+        index = int(expectation["action"])
+        mask, value = int(expectation["mask"]), int(expectation["value"])
+        came = int(results["data"][index])
+        if done[index] and status[index] == OKAY and came & mask != value:
+            text = f"{_action_text(case, index)} brought {came:#x}, expected {value:#x} under the mask {mask:#x}"
+            failures.append(Failure("HOST", text, int(results["done_cycle"][index])))
+    rows = result.events[result.events["kind"] == EventKind.ACTION]
+    # Behind the case's own actions stand those that end every case: wait until the device is idle, read the counters.
+    count = int(done.sum())
+    logged = rows[:count]
+    same = logged.size == count and bool((logged["code"] == case.actions["kind"][:count]).all())
+    if not same or (logged["cycle"] != results["done_cycle"][:count]).any():
+        failures.append(Failure("LOG", f"the event log does not tell of the {count} host actions that are complete"))
+    return failures
+
+
+def _action_text(case: Case, index: int) -> str:
+    action = case.actions[index]
+    kind = ActionKind(int(action["kind"]))
+    place = f"{int(action['address']):#x}"
+    if kind in (ActionKind.READ_REGISTER, ActionKind.WRITE_REGISTER) and int(action["address"]) in list(Register):
+        place = Register(int(action["address"])).name
+    return f"action {index}: {kind.name} of {place}"
+
+
+def _check_counters(case: Case, result: CaseResult, commands: Commands, complete: Flags) -> list[Failure]:
+    """The counters at the end, where the device was not switched off in between."""
+    if not complete.all():
+        return []
+    expected = {
+        Register.COUNTER_REQUESTS.name: case.requests.size,
+        Register.COUNTER_ABORTED.name: int((result.responses["status"] == STATUS_ABORTED).sum()),
+        Register.COUNTER_INVALIDATIONS.name: sum(command.forgets for command in commands.submitted),
+        Register.COUNTER_FENCES.name: sum(command.complete != NEVER for command in commands.fences),
+    }
+    return [
+        Failure("LOG", f"{name} reads {result.counters[name]}, expected {count}", result.cycles)
+        for name, count in expected.items()
+        if name in result.counters and result.counters[name] != count
+    ]

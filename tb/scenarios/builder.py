@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a case together: memory with tables in it, what the host does, requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from models.arrays import WORD_BYTES, Words
+from models.device_tables import DeviceTables
+from models.entries import none_word
+from models.formats import EntryFormat, format_by_name, load_format_file, load_formats, require_consistent
+from models.golden_mmu import GoldenMmu
+from models.pages import NO_WINDOW, Window
+from models.physical_memory import Owner, PhysicalMemory
+from models.structures import COMMAND_BYTES
+from tb.case import CLEAN_DTYPE, DEFAULT_WATCHDOG_CYCLES, Case, CommandRing, MemorySettings, image_of
+from tb.host_script import LAST_ADDRESS, HostScript
+from tb.records import Requests
+
+FORMAT_SUFFIXES = (".yaml", ".yml")
+NO_RING = None
+
+
+def chosen_format(text: str) -> EntryFormat:
+    """A format by its name, or by the path of a file that holds one.
+
+    Errors: UserError if there is no such format or file, or if the device must refuse the format.
+    """
+    if text not in load_formats() and Path(text).suffix in FORMAT_SUFFIXES:
+        return require_consistent(load_format_file(text))
+    return require_consistent(format_by_name(text))
+
+
+class CaseBuilder:
+    """One case in the making.
+
+    Attributes: `memory`, what it holds when the case begins; `tables`, built in it; `script`, what the host does, of
+    which the set-up is written already; `requests`, in order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        fmt: EntryFormat,
+        *,
+        context_count: int,
+        window: Window = NO_WINDOW,
+        va_bits: Literal[48, 57] = 48,
+        settings: MemorySettings | None = None,
+        ring_log2: int | None = NO_RING,
+        interrupt_enable: int = 0,
+        watchdog_cycles: int = DEFAULT_WATCHDOG_CYCLES,
+    ) -> None:
+        """`ring_log2`: log2 of the slots of the command ring, None if the case has none."""
+        self.name = name
+        self.seed = seed
+        self.format = fmt
+        self.window = window
+        self.va_bits: Literal[48, 57] = va_bits
+        self.settings = settings or MemorySettings()
+        self.interrupt_enable = interrupt_enable
+        self.watchdog_cycles = watchdog_cycles
+        self.memory = PhysicalMemory(self.settings.size, self.settings.base)
+        self.tables = DeviceTables(self.memory, va_bits=va_bits, context_count=context_count, none_word=none_word(fmt))
+        self.ring: CommandRing | None = None
+        if ring_log2 is not None:
+            base = self.memory.allocate(COMMAND_BYTES << ring_log2, owner=Owner.COMMAND)
+            self.ring = CommandRing(base=base, log2=ring_log2)
+        self.script = HostScript(self.ring)
+        self.script.set_up(
+            fmt,
+            context_base=self.tables.context_base,
+            context_count=context_count,
+            window=window,
+            interrupt_enable=interrupt_enable,
+        )
+        self._requests: list[Requests] = []
+        self._clean: list[tuple[int, int, int, int]] = []
+
+    def ask(self, requests: Requests) -> None:
+        """Appends requests."""
+        self._requests.append(requests)
+
+    def fence_word(self) -> int:
+        """The bus address of a new word for the value of a fence, alone in its line; 0 for now."""
+        address = self.memory.allocate(WORD_BYTES, owner=Owner.FENCE)
+        self.memory.write_words(address, [0])
+        return address
+
+    def spare_array(self, words: Words) -> int:
+        """The bus address of a new array that nothing points to yet."""
+        address = self.memory.allocate(words.size * WORD_BYTES, owner=Owner.ARRAY)
+        self.memory.write_words(address, words)
+        return address
+
+    def expect_clean(self, pasid: int, first: int = 0, last: int = LAST_ADDRESS) -> None:
+        """From the end of the last action so far, the host counts on nothing older being in use for these bytes."""
+        self._clean.append((first, last, len(self.script) - 1, pasid))
+
+    def golden(self) -> GoldenMmu:
+        """The model over the memory as it is now."""
+        tables = self.tables
+        return GoldenMmu(
+            self.memory, self.format, self.window, tables.context_base, tables.context_count, va_bits=self.va_bits
+        )
+
+    def build(self, parameters: dict[str, Any] | None = None) -> Case:
+        """The case."""
+        case = Case(
+            name=self.name,
+            seed=self.seed,
+            entry_format=self.format,
+            context_base=self.tables.context_base,
+            context_count=self.tables.context_count,
+            window=self.window,
+            va_bits=self.va_bits,
+            memory=self.settings,
+            command_ring=self.ring,
+            interrupt_enable=self.interrupt_enable,
+            watchdog_cycles=self.watchdog_cycles,
+            image=image_of(self.memory),
+            actions=self.script.actions(),
+            expectations=self.script.expectations(),
+            clean=np.array(self._clean, dtype=CLEAN_DTYPE),
+            parameters=dict(parameters or {}),
+        )
+        if self._requests:
+            case.requests = np.concatenate(self._requests)
+        return case

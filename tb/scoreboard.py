@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges the result of a case: every answer against the golden model and the versions that the host's stores made.
+
+Knows no simulator: what comes in are the arrays of a case and of its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import PAGE_SHIFT, Flags
+from models.golden_mmu import PERMISSION_ATOMIC, PERMISSION_WRITE, STATUS_ABORTED, STATUS_OK, GoldenMmu, Outcomes
+from models.physical_memory import PhysicalMemory
+from models.structures import Reason
+from tb.case import Case, CaseResult, fill_memory
+from tb.commands import Command, Commands, follow_commands
+from tb.failure import Failure, failure_line
+from tb.record_checks import ANSWERED, asked_text, check_records, grants_of
+from tb.versions import AllowedAnswers, Answer, Asked, History, answer_at, protections
+
+MOST_FAILURES = 20
+"""Failures that a verdict keeps; all are counted."""
+MOST_EXAMINED = 20_000
+"""Answers that are looked at one by one; more of them only in a device that is quite broken."""
+NEVER_USABLE = (Reason.NOT_PRESENT, Reason.POISON, Reason.SPECIAL)
+OTHER_CONTEXTS = 64
+"""Contexts that a wrong translation is compared with, to tell a leak from a wrong address."""
+
+
+@dataclass
+class Verdict:
+    """What was found. `lines`: one line for each failure that is kept; `mismatches` counts answers, `failures` all.
+
+    `reasons`: answers by name of their reason, "OK" for translations.
+    """
+
+    name: str
+    seed: int
+    format_name: str
+    requests: int
+    checked: int
+    mismatches: int
+    failures: int
+    lines: list[str]
+    reasons: dict[str, int]
+    cycles: int
+    event_hash: str
+    counters: dict[str, int] = field(default_factory=dict)
+    first_cycle: int = -1
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Everything was checked and nothing is wrong."""
+        return self.failures == 0 and self.checked == self.requests
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "passed": self.passed}
+
+
+def check_case(case: Case, result: CaseResult, target: str | None = None) -> Verdict:
+    """Checks everything that can be checked of a result. `target`: see tb.failure.rerun_command."""
+    commands = follow_commands(case, result)
+    failures = commands.failures + check_records(case, result, commands)
+    finished = np.zeros(0, dtype=np.intp)
+    wrong: list[Failure] = []
+    if result.responses.size == case.requests.size:
+        finished = np.flatnonzero(result.responses["done"] == ANSWERED)
+        wrong = _check_answers(case, result, commands, finished)
+    failures += wrong
+    reasons = np.bincount(result.responses["reason"][finished], minlength=len(Reason)).tolist()
+    return Verdict(
+        name=case.name,
+        seed=case.seed,
+        format_name=case.entry_format.name,
+        requests=int(case.requests.size),
+        checked=int(finished.size),
+        mismatches=len(wrong),
+        failures=len(failures),
+        lines=[failure_line(case, failure, target) for failure in failures[:MOST_FAILURES]],
+        reasons={_reason_name(number): int(count) for number, count in enumerate(reasons) if count},
+        cycles=result.cycles,
+        event_hash=result.event_hash,
+        counters=dict(result.counters),
+        first_cycle=failures[0].cycle if failures else -1,
+        parameters=case.parameters,
+    )
+
+
+def _reason_name(number: int) -> str:
+    known = [reason.value for reason in Reason]
+    if number == Reason.NONE:
+        return "OK"
+    return Reason(number).name if number in known else f"reason {number}"
+
+
+def _check_answers(case: Case, result: CaseResult, commands: Commands, rows: NDArray[np.intp]) -> list[Failure]:
+    """Failures of the answers to the complete requests `rows`, in the order in which they came."""
+    memory = PhysicalMemory(case.memory.size, case.memory.base)
+    fill_memory(memory, case.image)
+    golden = GoldenMmu(
+        memory, case.entry_format, case.window, case.context_base, case.context_count, va_bits=case.va_bits
+    )
+    history = History(case, result, memory)
+    rows = rows[np.argsort(result.responses["finish_cycle"][rows], kind="stable")]
+    suspects = _unlike_memory_at_the_end(case, result, history, golden, memory, rows)
+    ends = protections(case, result, commands.dropping)
+    judge = _Judge(case, result, commands, AllowedAnswers(golden, memory, history, ends), golden)
+    failures: list[Failure] = []
+    for number, row in enumerate(suspects.tolist()):
+        if failures and number >= MOST_EXAMINED:
+            rest = len(suspects) - number
+            text = f"{rest} further answers differ from the tables at their time; they were not examined one by one"
+            failures.extend([Failure("REASON", text)] * rest)
+            break
+        failures.extend(judge.failures_of(row))
+    return failures
+
+
+def _unlike_memory_at_the_end(
+    case: Case,
+    result: CaseResult,
+    history: History,
+    golden: GoldenMmu,
+    memory: PhysicalMemory,
+    rows: NDArray[np.intp],
+) -> NDArray[np.intp]:
+    """The rows (sorted by finish) whose answer is not what the tables say at its finish: wrong, or to be explained.
+
+    Leaves the memory as the last store made it.
+    """
+    finish = result.responses["finish_cycle"][rows].astype(np.int64)
+    store_cycles = np.array([cycle for cycle, _, _ in history.stores], dtype=np.int64)
+    states = np.searchsorted(store_cycles, finish, side="right")
+    suspects = []
+    applied = 0
+    for state in np.unique(states).tolist():
+        for _, address, word in history.stores[applied:state]:
+            memory.write_words(address, [word])
+        applied = state
+        group = rows[states == state]
+        requests = case.requests[group]
+        outcomes = golden.translate(requests["pasid"], requests["va"], requests["access"])
+        suspects.append(group[~_equal(result.responses[group], outcomes)])
+    return np.concatenate(suspects) if suspects else rows
+
+
+def _equal(responses: NDArray[np.void], outcomes: Outcomes) -> Flags:
+    equal: Flags = responses["status"] == outcomes.status
+    equal &= responses["reason"] == outcomes.reason
+    equal &= responses["pa"] == outcomes.pa
+    equal &= responses["order"] == outcomes.order
+    equal &= responses["permissions"] == outcomes.permissions
+    equal &= responses["memory"] == outcomes.memory
+    return equal
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """A translation that covers less than its entry says, because an invalidation passed by while it was made."""
+
+    pasid: int
+    va: int
+    cycle: int
+
+
+class _Judge:
+    """Decides about answers one by one, in the order in which they came."""
+
+    def __init__(
+        self, case: Case, result: CaseResult, commands: Commands, allowed: AllowedAnswers, golden: GoldenMmu
+    ) -> None:
+        self._case = case
+        self._result = result
+        self._dropping: list[Command] = commands.dropping
+        self._allowed = allowed
+        self._golden = golden
+        self._granted = grants_of(case, result, result.responses["done"] == ANSWERED)
+        self._clips: dict[tuple[int, int, int], _Clip] = {}
+
+    def failures_of(self, row: int) -> list[Failure]:
+        """What is wrong with one answer; empty if it is allowed after all."""
+        asked, came = self._asked(row), self._came(row)
+        smaller_allowed = self._may_be_smaller(asked, came)
+        answers: list[Answer] = []
+        for answer in self._allowed.answers(asked):
+            if answer == came:
+                return []
+            if answer._replace(order=came.order) == came and came.order < answer.order and smaller_allowed:
+                page = asked.va >> PAGE_SHIFT >> came.order
+                self._clips[asked.pasid, came.order, page] = _Clip(asked.pasid, asked.va, asked.finish)
+                return []
+            if answer not in answers:
+                answers.append(answer)
+        invariant = self._invariant(asked, came, answers)
+        response = self._result.responses[row]
+        expected = " or ".join(answer_text(answer) for answer in answers[:3]) or "no translation at all"
+        text = f"{asked_text(self._case, row)}, id {int(response['id'])}, accepted in cycle {asked.accept}: came "
+        text += f"{answer_text(came)}, expected {expected}"
+        return [Failure(invariant, text, asked.finish)]
+
+    def _asked(self, row: int) -> Asked:
+        request, response = self._case.requests[row], self._result.responses[row]
+        finish = int(response["finish_cycle"])
+        return Asked(
+            pasid=int(request["pasid"]),
+            va=int(request["va"]),
+            access=int(request["access"]),
+            accept=int(response["accept_cycle"]),
+            finish=finish,
+            release=int(response["release_cycle"]) if self._granted[row] else finish,
+        )
+
+    def _came(self, row: int) -> Answer:
+        response = self._result.responses[row]
+        return Answer(*(int(response[name]) for name in Answer._fields))
+
+    def _may_be_smaller(self, asked: Asked, came: Answer) -> bool:
+        """Whether an invalidation of the context passed by, now or when the translation in use was made."""
+        if came.status != STATUS_OK:
+            return False
+        if any(asked.accept <= each.taken <= asked.finish and each.concerns(asked.pasid) for each in self._dropping):
+            return True
+        clip = self._clips.get((asked.pasid, came.order, asked.va >> PAGE_SHIFT >> came.order))
+        return clip is not None and not any(
+            clip.cycle <= each.taken < asked.accept and each.covers(asked.pasid, asked.va) for each in self._dropping
+        )
+
+    def _invariant(self, asked: Asked, came: Answer, answers: list[Answer]) -> str:
+        """The name of what is broken."""
+        if came.status != STATUS_OK:
+            return "REASON"
+        if came in self._allowed.answers(asked, protected=False):
+            return "I1"
+        translations = [answer for answer in answers if answer.status == STATUS_OK]
+        if not translations:
+            reasons = {answer.reason for answer in answers}
+            if reasons & {Reason.WRITE_PROTECT, Reason.ATOMIC_DENIED}:
+                return "I5"
+            return "I6" if reasons & set(NEVER_USABLE) else self._wrong_address(asked, came)
+        same_place = [each for each in translations if (each.pa, each.memory) == (came.pa, came.memory)]
+        if not same_place:
+            return self._wrong_address(asked, came)
+        if all(came.permissions & ~each.permissions for each in same_place):
+            return "I5"
+        return "I11" if all(came.order != each.order for each in same_place) else "ANSWER"
+
+    def _wrong_address(self, asked: Asked, came: Answer) -> str:
+        others = [pasid for pasid in range(min(self._case.context_count, OTHER_CONTEXTS)) if pasid != asked.pasid]
+        if others:
+            outcomes = self._golden.translate(others, asked.va, asked.access)
+            leaked = _same_place(outcomes, came)
+            if leaked:
+                return "I20"
+        return "I10"
+
+
+def _same_place(outcomes: Outcomes, came: Answer) -> bool:
+    answers: Iterable[Answer] = (answer_at(outcomes, index) for index in range(len(outcomes)))
+    return any((each.status, each.pa, each.memory) == (STATUS_OK, came.pa, came.memory) for each in answers)
+
+
+def answer_text(answer: Answer) -> str:
+    """An answer in words."""
+    if answer.status == STATUS_ABORTED and not (answer.pa or answer.order or answer.permissions or answer.memory):
+        return f"ABORTED {_reason_name(answer.reason)}"
+    write = "w" if answer.permissions & PERMISSION_WRITE else "-"
+    atomic = "a" if answer.permissions & PERMISSION_ATOMIC else "-"
+    memory = "device" if answer.memory else "system"
+    name = "OK" if answer.status == STATUS_OK else f"ABORTED {_reason_name(answer.reason)} with"
+    text = f"{name} pa {answer.pa:#x} of {memory} memory, order {answer.order}, permissions r{write}{atomic}"
+    return text if answer.status != STATUS_OK or answer.reason == Reason.NONE else f"{text}, reason {answer.reason}"
