@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenarios by name: functions of a seed and parameters that give a case, the same one each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tb.case import Case
+from tb.scenarios.directed import levels, reasons, smoke
+from tb.scenarios.kernel_arrays import kernel_arrays
+from tb.scenarios.random_tables import pressure, random_tables
+
+Scenario = Callable[[int, dict[str, Any]], Case]
+
+SCENARIOS: dict[str, Scenario] = {
+    "smoke": smoke,
+    "reasons": reasons,
+    "levels": levels,
+    "random_tables": random_tables,
+    "pressure": pressure,
+    "kernel_arrays": kernel_arrays,
+}
+"""What `python -m sim run` knows, and what a list of cases may name."""

@@ -11,7 +11,8 @@ import numpy as np
 from models.arrays import WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.entries import none_word
-from models.formats import EntryFormat, format_by_name, load_format_file, load_formats, require_consistent
+from models.errors import UserError
+from models.formats import EntryFormat, format_by_name, load_formats, require_consistent
 from models.golden_mmu import GoldenMmu
 from models.pages import NO_WINDOW, Window
 from models.physical_memory import Owner, PhysicalMemory
@@ -20,18 +21,21 @@ from tb.case import CLEAN_DTYPE, DEFAULT_WATCHDOG_CYCLES, Case, CommandRing, Mem
 from tb.host_script import LAST_ADDRESS, HostScript
 from tb.records import Requests
 
-FORMAT_SUFFIXES = (".yaml", ".yml")
 NO_RING = None
 
 
 def chosen_format(text: str) -> EntryFormat:
-    """A format by its name, or by the path of a file that holds one.
+    """A format by its name, or the only one in a file.
 
     Errors: UserError if there is no such format or file, or if the device must refuse the format.
     """
-    if text not in load_formats() and Path(text).suffix in FORMAT_SUFFIXES:
-        return require_consistent(load_format_file(text))
-    return require_consistent(format_by_name(text))
+    path = Path(text)
+    if not path.is_file():
+        return require_consistent(format_by_name(text))
+    formats = list(load_formats(path).values())
+    if len(formats) != 1:
+        raise UserError(f"{path} holds {len(formats)} formats; give a file with exactly one.")
+    return require_consistent(formats[0])
 
 
 class CaseBuilder:
