@@ -32,7 +32,7 @@ class Decoded:
     kind uint8[n] of PageKind. reason uint8[n] of Reason: what stands before any look at the access, so NONE, MALFORMED,
     NOT_PRESENT, POISON, SPECIAL or NOT_VALID. pfn uint64[n] and order uint8[n] as the entry says, 0 unless kind is
     VALID or NOT_VALID; order stops at 255. write, atomic bool[n]: permissions, false unless VALID. device_private
-    bool[n]: a VALID entry has the flag. device bool[n]: the slot of a VALID entry lies in the window. page_address
+    bool[n]: a VALID entry has the flag. device bool[n]: the pfn of a VALID entry lies in the window. page_address
     uint64[n]: bus or device address of the slot's first byte, 0 where reason is not NONE.
     """
 
@@ -119,7 +119,7 @@ def decode(
     device_private = mapped & _flag_matches(entries, fmt.device_private)
     slot_mask = (np.uint64(1) << np.asarray(slot_order, dtype=np.uint64)) - np.uint64(1)
     slot_last = pfn | slot_mask
-    device = mapped & window.holds(pfn) & window.holds(slot_last)
+    device = mapped & window.holds(pfn)
     malformed = (pfn & slot_mask) != 0
     malformed |= window.crossed_by(pfn, slot_last)
     malformed |= ~device & ((pfn >> np.uint64(pa_bits - PAGE_SHIFT)) != 0)

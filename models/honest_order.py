@@ -37,7 +37,8 @@ def largest_honest_max_order(fmt: EntryFormat, words: WordsLike, *, page_shift: 
     limit = min(int(reach.max()), slot_order + count.bit_length() - 1, LARGEST_MAX_ORDER)
 
     flags = entries & np.uint64(WORD_MASK ^ fmt.pfn_mask)
-    joined = (flags[1:] == flags[:-1]) & valid[1:] & valid[:-1]
+    # What is not VALID has pfn 0 here, or lacks the VALID flag: it never follows on a VALID entry.
+    joined = (flags[1:] == flags[:-1]) & valid[:-1]
     joined &= decoded.pfn[1:] - decoded.pfn[:-1] == np.uint64(1 << slot_order)
     whole = np.ones(count, dtype=np.bool_)
     for order in range(slot_order + 1, limit + 1):

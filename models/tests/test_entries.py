@@ -144,7 +144,9 @@ def test_entries_encode_what_the_format_cannot_say() -> None:
         encode(linux, Pages.of(PageKind.VALID, 1, order=32))
     with pytest.raises(UserError, match="no word for NONE"):
         none_word(EntryFormat("bare", valid=1, pfn_shift=12, pfn_width=40))
-    # What is not carried is not looked at.
+    # What is not carried is not looked at: flags of a page that is not VALID, pfn and order of one that is not there.
+    page = Pages.of(PageKind.NOT_VALID, 5, write=True, device_private=True, atomic=True)
+    assert encode(format_by_name("nouveau_pfnmap"), page).tolist() == [5 << 12]
     assert encode(linux, Pages.of(PageKind.NONE, 1 << 60, order=200)).tolist() == [0]
 
 
@@ -187,6 +189,18 @@ def test_entries_window_at_the_top() -> None:
     decoded = decode(fmt, encode(fmt, pages), window)
     assert decoded.reason.tolist() == [Reason.MALFORMED, 0, 0, Reason.MALFORMED]
     assert decoded.page_address.tolist() == [0, 0, 4096, 0]
+
+
+@pytest.mark.parametrize("base", [0, 0x1008, (1 << 52) - 1])
+def test_entries_empty_window_has_no_edges(base: int) -> None:
+    """Stimulus: windows of no pfns, at a base inside a slot.
+    Checking: the slot is system memory like any other.
+    Covers: FMT-WINDOW
+    """
+    fmt = format_by_name("nouveau")
+    decoded = decode(fmt, encode(fmt, Pages.of(PageKind.VALID, 0x1000)), Window(base, 0), 48, 4)
+    assert decoded.reason.tolist() == [Reason.NONE]
+    assert decoded.page_address.tolist() == [0x1000 << 12]
 
 
 def test_entries_window_registers() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -105,17 +106,18 @@ def test_honest_order_of_huge_pages() -> None:
     assert largest_honest_max_order(LINUX, large_slots, page_shift=21) == 18
 
 
-def test_honest_order_counts_value_words_as_different() -> None:
-    """Stimulus: a block whose last word is the ERROR value, which looks like a mapping of the last pfn.
+@pytest.mark.parametrize("place", [0, 1])
+def test_honest_order_counts_value_words_as_different(place: int) -> None:
+    """Stimulus: a block of two; one word is the ERROR value, though it looks like the mapping that belongs there.
     Checking: the block is not whole.
     Covers: ORDER-HONEST
     """
+    words = [0xFF1, 0x1FF1]
     fmt = EntryFormat(
-        "x", valid=1, none_is_value=True, error_is_value=True, error_value=0x1FFF, pfn_shift=12, pfn_width=1,
+        "x", valid=1, none_is_value=True, error_is_value=True, error_value=words[place], pfn_shift=12, pfn_width=1,
         order_shift=4, order_width=8,
     )  # fmt: skip
-    words = encode(fmt, Pages.of(PageKind.VALID, [0, 0], order=255))
-    words[1] = fmt.error_value
+    assert largest_honest_max_order(replace(fmt, error_value=2), words) == 1
     assert largest_honest_max_order(fmt, words) == 0
 
 
