@@ -55,6 +55,9 @@ def check_against_reference(fmt: EntryFormat, words: np.ndarray, window: Window,
             assert decoded.order[place] == min(order, 255), where
         else:
             assert decoded.page_address[place] == 0, where
+        if decoded.kind[place] != PageKind.VALID:
+            said = (decoded.write, decoded.atomic, decoded.device_private, decoded.device)
+            assert not any(bool(array[place]) for array in said), where
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=[fmt.name for fmt in FORMATS])
