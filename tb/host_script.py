@@ -7,6 +7,7 @@ come after them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -280,3 +281,13 @@ def make_requests(
     requests["hold"] = hold
     requests["after_action"] = after_action
     return np.atleast_1d(requests)
+
+
+def join_requests(parts: Sequence[Requests]) -> Requests:
+    """Requests one after the other. (np.concatenate would pack the records, and lose their layout.)"""
+    requests = np.zeros(sum(part.size for part in parts), dtype=REQUEST_DTYPE)
+    done = 0
+    for part in parts:
+        requests[done : done + part.size] = part
+        done += part.size
+    return requests

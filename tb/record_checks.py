@@ -37,7 +37,7 @@ def check_records(case: Case, result: CaseResult, commands: Commands) -> list[Fa
     complete: Flags = result.responses["done"] == ANSWERED
     failures = _check_progress(case, result, commands, complete)
     failures += _check_cycles(case, result, complete)
-    failures += _check_ids(result, complete)
+    failures += _check_ids(case, result, complete)
     failures += _check_log(case, result, complete)
     failures += _check_grants(case, result, commands, complete)
     failures += _check_actions(case, result)
@@ -99,7 +99,7 @@ def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failu
     responses = result.responses
     accept, finish, release = (responses[name] for name in ("accept_cycle", "finish_cycle", "release_cycle"))
     granted = grants_of(case, result, complete)
-    wrong = complete & ((finish <= accept) | (release < finish))
+    wrong = complete & (finish <= accept)
     wrong |= granted & (release < finish + 1 + case.requests["hold"])
     failures = [
         Failure(
@@ -122,17 +122,19 @@ def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failu
     return failures
 
 
-def _check_ids(result: CaseResult, complete: Flags) -> list[Failure]:
+def _check_ids(case: Case, result: CaseResult, complete: Flags) -> list[Failure]:
     rows = np.flatnonzero(complete)
     responses = result.responses[rows]
+    granted = grants_of(case, result, complete)[rows]
+    end = np.where(granted, responses["release_cycle"], responses["finish_cycle"])
     order = np.lexsort((responses["accept_cycle"], responses["id"]))
-    one, other = responses[order[:-1]], responses[order[1:]]
-    reused = (one["id"] == other["id"]) & (other["accept_cycle"] <= one["release_cycle"])
+    one, other, end = responses[order[:-1]], responses[order[1:]], end[order[:-1]]
+    reused = (one["id"] == other["id"]) & (other["accept_cycle"] <= end)
     return [
         Failure(
             "IDS",
             f"request {int(rows[order[place + 1]])} took id {int(other['id'][place])} before request "
-            f"{int(rows[order[place]])} was through with it in cycle {int(one['release_cycle'][place])}",
+            f"{int(rows[order[place]])} was through with it in cycle {int(end[place])}",
             int(other["accept_cycle"][place]),
         )
         for place in np.flatnonzero(reused)[:NAMED]

@@ -18,7 +18,7 @@ from models.pages import NO_WINDOW, Window
 from models.physical_memory import Owner, PhysicalMemory
 from models.structures import COMMAND_BYTES
 from tb.case import CLEAN_DTYPE, DEFAULT_WATCHDOG_CYCLES, Case, CommandRing, MemorySettings, image_of
-from tb.host_script import LAST_ADDRESS, HostScript
+from tb.host_script import LAST_ADDRESS, HostScript, join_requests
 from tb.records import Requests
 
 NO_RING = None
@@ -114,7 +114,7 @@ class CaseBuilder:
 
     def build(self, parameters: dict[str, Any] | None = None) -> Case:
         """The case."""
-        case = Case(
+        return Case(
             name=self.name,
             seed=self.seed,
             entry_format=self.format,
@@ -127,11 +127,9 @@ class CaseBuilder:
             interrupt_enable=self.interrupt_enable,
             watchdog_cycles=self.watchdog_cycles,
             image=image_of(self.memory),
+            requests=join_requests(self._requests),
             actions=self.script.actions(),
             expectations=self.script.expectations(),
             clean=np.array(self._clean, dtype=CLEAN_DTYPE),
             parameters=dict(parameters or {}),
         )
-        if self._requests:
-            case.requests = np.concatenate(self._requests)
-        return case

@@ -19,7 +19,8 @@ from models.structures import (
     pack_directory_entry,
 )
 from tb.case import Case
-from tb.host_script import make_requests
+from tb.host_script import join_requests, make_requests
+from tb.records import Requests
 from tb.scenarios.builder import CaseBuilder, chosen_format
 
 ALL_ACCESSES = np.array([access.value for access in Access])
@@ -169,7 +170,7 @@ def _upper_levels(builder: CaseBuilder, root: int, good: int) -> list[int]:
     return [index * span for index in place] + [(place[6] + 1) * span - 1]
 
 
-def _bad_contexts(builder: CaseBuilder, root: int) -> np.ndarray:
+def _bad_contexts(builder: CaseBuilder, root: int) -> Requests:
     """Contexts that are bad in every way, and PASIDs beyond the table."""
     good = int(pack_context_entry(valid=1, root=root)[0])
     entries = {
@@ -191,7 +192,7 @@ def _bad_contexts(builder: CaseBuilder, root: int) -> np.ndarray:
         np.uint64(BASE_VA), np.repeat(pasids, ALL_ACCESSES.size), np.tile(ALL_ACCESSES, pasids.size)
     )
     # OUT_OF_RANGE comes before NO_CONTEXT.
-    return np.concatenate([requests, make_requests(np.uint64(1 << 60), pasids)])
+    return join_requests([requests, make_requests(np.uint64(1 << 60), pasids)])
 
 
 LARGEST_SLOTS_LOG2 = 15

@@ -13,6 +13,7 @@ import numpy as np
 from models.arrays import LINE_BYTES, PAGE_BYTES, PAGE_SHIFT, WORD_BYTES, Words
 from models.device_tables import largest_honest_max_order
 from models.entries import encode
+from models.errors import UserError
 from models.formats import EntryFormat, load_formats
 from models.geometry import DEFAULT_PA_BITS, span_bits
 from models.pages import PageKind, Pages, Window
@@ -27,7 +28,10 @@ BOUND = 8
 ARRAYS = 24
 REQUESTS = 3000
 HOT_PLACES = 48
-DAMAGES = 10
+DAMAGES = 6
+"""Most places that are damaged."""
+VALID_RUNS = 8
+"""Runs of VALID entries for one of each other kind."""
 LARGEST_SLOTS_LOG2 = 12
 OUTSIDE_MEMORY = 1 << 44
 
@@ -51,7 +55,7 @@ def random_words(fmt: EntryFormat, slots: int, slot_order: int, window: Window, 
     """An array of runs: consecutive pfns with one order, pages of other kinds, and now and then any 64 bits at all."""
     words = np.zeros(slots, dtype=np.uint64)
     pfn_bits = min(fmt.pfn_width, DEFAULT_PA_BITS - PAGE_SHIFT)
-    kinds = [PageKind.NONE, PageKind.VALID, PageKind.VALID, PageKind.VALID, PageKind.VALID, PageKind.NOT_VALID]
+    kinds = [PageKind.VALID] * VALID_RUNS + [PageKind.NONE, PageKind.NOT_VALID]
     if fmt.error_is_value or fmt.error:
         kinds.append(PageKind.ERROR)
     if fmt.special_is_value or fmt.special:
@@ -117,45 +121,36 @@ def build_random_tables(builder: CaseBuilder, rng: np.random.Generator) -> list[
         va = int(rng.integers(3)) << span_bits(3) | int(rng.integers(4)) << span_bits(2)
         va |= int(rng.integers(8)) << span_bits(1)
         va = va >> span << span
-        if _taken(builder, pasid, va, level):
-            continue
         words = random_words(builder.format, 1 << (span - page_shift), page_shift - PAGE_SHIFT, builder.window, rng)
         promise = 0
         if rng.integers(4):
             promise = largest_honest_max_order(builder.format, words, page_shift=page_shift)
-        builder.tables.link_array(pasid, va, level=level, page_shift=page_shift, max_order=promise, words=words)
+        try:
+            builder.tables.link_array(pasid, va, level=level, page_shift=page_shift, max_order=promise, words=words)
+        except UserError:
+            continue  # something is linked there already, above or below
         places += [(pasid, va + int(rng.integers(1 << span))) for _ in range(HOT_PLACES // ARRAYS)]
         places += [(pasid, va), (pasid, va + (1 << span) - 1)]
     return places
 
 
-def _taken(builder: CaseBuilder, pasid: int, va: int, level: int) -> bool:
-    """Whether a link at this place would need something else to be unlinked first."""
-    if builder.tables.find_array(pasid, va) is not None:
-        return True
-    if level == 1:
-        return False
-    inner = range(va, va + (1 << span_bits(level)), 1 << span_bits(level - 1))
-    near = [each for each in inner if each < va + (8 << span_bits(1)) or each % (1 << span_bits(2)) == 0]
-    return any(builder.tables.find_array(pasid, each) is not None for each in near[:64])
-
-
 def damage(builder: CaseBuilder, places: list[tuple[int, int]], rng: np.random.Generator) -> None:
     """Makes some directory entries and lines bad, each in one way; nothing then leads to memory that is not a table."""
+    failing: list[int] = []
     for _ in range(int(rng.integers(DAMAGES))):
         pasid, va = places[int(rng.integers(len(places)))]
         link = builder.tables.find_array(pasid, va)
-        if link is None:
+        if link is None or not builder.memory.contains(link.address, link.slots * WORD_BYTES):
             continue
         address = builder.tables.directory_entry_address(pasid, va, link.level)
         word = int(builder.memory.shadow_read([address])[0][0])
-        kind = int(rng.integers(7))
+        kind = int(rng.choice(7, p=[0.2, 0.1, 0.02, 0.17, 0.17, 0.17, 0.17]))
         if kind == 0:
-            builder.memory.set_read_error(link.address + int(rng.integers(link.slots)) * WORD_BYTES)
+            failing.append(link.address + int(rng.integers(link.slots)) * WORD_BYTES)
         elif kind == 1:
-            builder.memory.set_read_error(address)
+            failing.append(address)
         elif kind == 2:
-            builder.memory.set_read_error(builder.tables.context_entry_address(pasid))
+            failing.append(builder.tables.context_entry_address(pasid))
         elif kind == 3:
             reserved = [1 << bit for bit in (2, 3, 4, 5, 63)]
             builder.memory.write_words(address, [word | reserved[int(rng.integers(5))]])
@@ -171,6 +166,9 @@ def damage(builder: CaseBuilder, places: list[tuple[int, int]], rng: np.random.G
                 entry_type=DirectoryType.ARRAY, address=away, page_shift=link.page_shift, max_order=link.max_order
             )
             builder.memory.write_words(address, entry)
+    # Last, because no table can be looked up through a line that fails.
+    for address in failing:
+        builder.memory.set_read_error(address)
 
 
 def random_requests(
@@ -180,7 +178,7 @@ def random_requests(
     chosen = rng.integers(len(places), size=count)
     pasid = np.array([place[0] for place in places], dtype=np.uint64)[chosen]
     va = np.array([place[1] for place in places], dtype=np.uint64)[chosen]
-    step = rng.choice([0, 0, 0, 1, 7, 8, 512], size=count).astype(np.uint64) * np.uint64(PAGE_BYTES)
+    step = rng.choice([0, 0, 0, 0, 0, 1, 7, 8, 512], size=count).astype(np.uint64) * np.uint64(PAGE_BYTES)
     va += step + rng.integers(PAGE_BYTES, size=count, dtype=np.uint64)
     va &= np.uint64((1 << 48) - 1)
     stray = rng.random(count)

@@ -237,7 +237,7 @@ class FakeDevice:
             return
         for name, value in self.answer._asdict().items():
             response[name] = value
-        response["finish_cycle"] = response["release_cycle"] = self.cycle
+        response["finish_cycle"] = self.cycle
         if self.answer.status == STATUS_OK or self.behaviour.caches_absent:
             self.cache[pasid, va >> 12] = self.answer._replace(pa=self.answer.pa >> 12 << 12)
         if self.answer.status == STATUS_OK:
