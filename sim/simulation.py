@@ -14,9 +14,10 @@ import signal
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sim import toolchain
 from sim.paths import ROOT
@@ -24,6 +25,11 @@ from sim.paths import ROOT
 LAST_LINES = 15
 DEFAULT_TIMEOUT = 600.0
 """Seconds."""
+POLL_SECONDS = 0.1
+PROGRESS_MARK = "@progress "
+"""A line of the log that begins so tells, as JSON, how far a run is."""
+
+Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -116,15 +122,46 @@ def _environment(module: str, top: str, out: Path, seed: int, spec: Path | None)
     return environment
 
 
-def _run(command: list[str], environment: dict[str, str], cwd: Path, log: Path, timeout: float) -> tuple[int, bool]:
-    """(exit status, timed out). The process ends with us, also when we are interrupted."""
+class _ProgressReader:
+    """Follows a log that another process writes, and hands on what its progress lines say."""
+
+    def __init__(self, log: Path, progress: Progress | None) -> None:
+        self._log = log
+        self._progress = progress
+        self._read = 0
+
+    def poll(self) -> None:
+        """Hands on the whole lines that came since the last call."""
+        if self._progress is None:
+            return
+        with self._log.open("rb") as opened:
+            opened.seek(self._read)
+            fresh = opened.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            if line.startswith(PROGRESS_MARK):
+                self._progress(json.loads(line.removeprefix(PROGRESS_MARK)))
+
+
+def _run(
+    command: list[str], environment: dict[str, str], log: Path, timeout: float, progress: Progress | None
+) -> tuple[int, bool]:
+    """(exit status, timed out), in the log's directory. The process ends with us, also when we are interrupted."""
+    deadline = time.monotonic() + timeout
+    reader = _ProgressReader(log, progress)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=log.parent, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            return process.wait(timeout), False
-        except subprocess.TimeoutExpired:
+            while time.monotonic() < deadline:
+                try:
+                    status = process.wait(POLL_SECONDS if progress else deadline - time.monotonic())
+                    reader.poll()
+                    return status, False
+                except subprocess.TimeoutExpired:
+                    reader.poll()
             return -signal.SIGKILL, True
         finally:
             if process.poll() is None:
@@ -145,17 +182,19 @@ def simulate(
     timeout: float = DEFAULT_TIMEOUT,
     top: str = "tb_top",
     environment: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> SimulationOutcome:
     """Runs the cocotb tests of `module` in one process; the log, results and waves are left in `out`.
 
     `spec` is handed to the tests as $HMM_SPEC, `out` as $HMM_OUT. `waves_from` is a clock cycle. `testcase` is a
-    regular expression over `module.test`. `timeout` in seconds of wall clock.
+    regular expression over `module.test`. `timeout` in seconds of wall clock. `progress` gets the JSON of each
+    progress line as it is written.
     """
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     results = out / "results.xml"
     waves_file = out / "waves.fst"
-    for stale in (results, waves_file):
+    for stale in (results, waves_file, out / "summary.json"):
         stale.unlink(missing_ok=True)
     variables = {**_environment(module, top, out, seed, spec), **(environment or {})}
     if testcase is not None:
@@ -171,7 +210,7 @@ def simulate(
         command += ["--waves", str(waves_file), "--waves-from", str(waves_from)]
     log = out / "simulation.log"
     started = time.monotonic()
-    status, timed_out = _run(command, variables, out, log, timeout)
+    status, timed_out = _run(command, variables, log, timeout, progress)
     seconds = time.monotonic() - started
     failure, tests = _judge(results, status, timeout if timed_out else None, log)
     return SimulationOutcome(
@@ -186,9 +225,23 @@ def simulate(
     )
 
 
-def write_spec(path: Path, cases: list[dict[str, object]], case_path: str, out: Path) -> Path:
-    """Writes the list of cases that tb.run_cases reads; `case_path` is batch or agent. Returns `path`."""
+def write_spec(
+    path: Path, cases: list[dict[str, Any]], case_path: str, out: Path, *, keep_arrays: bool = False
+) -> Path:
+    """Writes the list of cases that tb.run_cases reads; `case_path` is batch or agent. Returns `path`.
+
+    `keep_arrays`: the event log and the responses of cases that passed are kept too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    spec = {"cases": cases, "path": case_path, "out": str(out.resolve())}
+    spec = {"cases": cases, "path": case_path, "out": str(out.resolve()), "keep_arrays": keep_arrays}
     path.write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def read_summaries(out: Path) -> list[dict[str, Any]]:
+    """The verdicts that tb.run_cases left, in the order of the list; empty if it did not come that far."""
+    path = out / "summary.json"
+    if not path.is_file():
+        return []
+    loaded: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m sim run`: a scenario by name or a saved case by its directory, built for, simulated and told about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rich.table import Table
+
+from models.errors import UserError
+from sim.build import FLAVOURS, Flavour, build
+from sim.console import console
+from sim.paths import BUILD
+from sim.simulation import SimulationOutcome, read_summaries, simulate, write_spec
+from tb.case import CASE_FILE, Case
+from tb.scenarios import SCENARIOS
+from tb.scenarios.builder import chosen_format
+
+CasePath = Literal["batch", "agent"]
+CASE_PATHS: tuple[CasePath, ...] = get_args(CasePath)
+MODULE = "tb.run_cases"
+MAIN_JOB = "kernel-arrays"
+RUN_TIMEOUT = 900.0
+"""Seconds of one simulator process."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a person asked for on the command line, not yet checked."""
+
+    seed: int = 1
+    flavour: str | None = None
+    waves: bool = False
+    waves_from: int = 0
+    case_path: str = "batch"
+    entry_format: str | None = None
+    json_file: Path | None = None
+
+    def chosen_flavour(self) -> Flavour:
+        """The build. Errors: UserError if there is none of that name, or if it has no waves and they are asked for."""
+        wanted = self.flavour or ("checked" if self.waves else "fast")
+        if self.waves and wanted != "checked":
+            raise UserError(f"The build {wanted} records no waves; leave --build away or give --build checked.")
+        for flavour in FLAVOURS:
+            if flavour == wanted:
+                return flavour
+        raise UserError(f"There is no build {wanted}; choose one of {', '.join(FLAVOURS)}.")
+
+    def chosen_path(self) -> CasePath:
+        """Who hands over requests. Errors: UserError if there is no such path."""
+        for path in CASE_PATHS:
+            if path == self.case_path:
+                return path
+        raise UserError(f"There is no path {self.case_path}; choose one of {', '.join(CASE_PATHS)}.")
+
+
+def known_cases() -> dict[str, str]:
+    """Names that `run` takes, with the first line of what each is."""
+    cases = {MAIN_JOB: "every array that the real kernel wrote, in the kernel's format and in every driver's"}
+    for name, builder in sorted(SCENARIOS.items()):
+        cases.setdefault(name.replace("_", "-"), (builder.__doc__ or "").strip().split("\n")[0])
+    return cases
+
+
+def scenario_name(text: str) -> str:
+    """The scenario that a person named. Errors: UserError listing the known ones."""
+    name = text.replace("-", "_")
+    if name not in SCENARIOS:
+        known = ", ".join(known_cases())
+        raise UserError(f"There is no case {text}; choose one of {known}, or give the directory of a saved case.")
+    return name
+
+
+def _case_and_spec(text: str, options: RunOptions) -> tuple[Case, dict[str, object]]:
+    """The case, and how the simulator's side gets the same one."""
+    directory = Path(text)
+    if (directory / CASE_FILE).is_file():
+        if options.entry_format is not None:
+            raise UserError("A saved case has its own format; leave --format away.")
+        return Case.load(directory), {"directory": str(directory.resolve())}
+    name = scenario_name(text)
+    parameters: dict[str, Any] = {}
+    if options.entry_format is not None:
+        chosen_format(options.entry_format)
+        # The simulator runs in another directory.
+        path = Path(options.entry_format)
+        parameters["format"] = str(path.resolve()) if path.is_file() else options.entry_format
+    case = SCENARIOS[name](options.seed, parameters)
+    return case, {"builder": name, "parameters": parameters, "seed": options.seed}
+
+
+SHOWN = ("format_name", "requests", "checked", "mismatches", "failures", "reasons", "cycles", "event_hash", "counters")
+"""What the table shows of a verdict."""
+
+
+def _tell(case: Case, outcome: SimulationOutcome, summaries: list[dict[str, Any]]) -> None:
+    table = Table("what", title=f"{case.name}, seed {case.seed}")
+    table.add_column("value", overflow="fold")
+    for summary in summaries:
+        for key in SHOWN:
+            value = summary.get(key)
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {count}" for name, count in value.items())
+            if value is not None:
+                table.add_row(key.replace("_", " "), str(value))
+    console.print(table)
+    if outcome.waves is not None:
+        console.print(f"waves: {outcome.waves}", markup=False)
+    if outcome.failure:
+        console.print(outcome.failure, markup=False)
+    console.print(f"{'passed' if outcome.passed else 'FAILED'}: {case.name}; log: {outcome.log}", markup=False)
+
+
+def run_case(text: str, options: RunOptions) -> bool:
+    """Runs and tells; True if everything was checked and nothing differed. Errors: UserError for bad input."""
+    if text.replace("_", "-") == MAIN_JOB:
+        from sim.kernel_arrays import run_kernel_arrays
+
+        return run_kernel_arrays(options)
+    flavour = options.chosen_flavour()
+    case_path = options.chosen_path()
+    case, entry = _case_and_spec(text, options)
+    out = BUILD / "runs" / f"{case.name}-seed{case.seed}-{flavour}-{case_path}"
+    spec = write_spec(out / "spec.json", [entry], case_path, out)
+    outcome = simulate(
+        build(flavour, case.configuration),
+        MODULE,
+        out=out,
+        spec=spec,
+        seed=case.seed,
+        waves=options.waves,
+        waves_from=options.waves_from,
+        timeout=RUN_TIMEOUT,
+    )
+    summaries = read_summaries(out)
+    _tell(case, outcome, summaries)
+    if options.json_file is not None:
+        result = {"case": case.name, "seed": case.seed, "passed": outcome.passed, "results": summaries}
+        options.json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return outcome.passed
