@@ -77,7 +77,12 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Design:
     )
     (root / "tb/cpp/main.cpp").write_text(main + "\nvoid vl_stop(const char*, int, const char*) {}\n")
     (root / "counter_tests.py").write_text(TESTS)
-    return Design(root=root, file_lists=("rtl/counter.f",), source_folders=("rtl", "tb/cpp"))
+    return Design(
+        root=root,
+        file_lists=("rtl/counter.f",),
+        source_folders=("rtl", "tb/cpp"),
+        extra_flags=("--public-depth", "1", "-CFLAGS", "-DVL_USER_STOP"),
+    )
 
 
 def _simulate(
