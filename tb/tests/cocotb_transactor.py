@@ -60,7 +60,7 @@ async def test_hold_exact(dut: SimHandleBase) -> None:
     assert_clean(result)
     own = result.responses[first:]
     assert own["release_cycle"].tolist() == (own["finish_cycle"] + np.uint64(1) + np.array(holds, np.uint64)).tolist()
-    released = {cycle: identity for cycle, identity in trace.releases()}
+    released = dict(trace.releases())
     assert [released[int(row["release_cycle"])] for row in own] == own["id"].tolist()
 
 

@@ -28,6 +28,7 @@ class Cycle:
     """Id."""
     read: int | None
     """Bus address."""
+    read_id: int | None
     read_taken: bool
     read_data: int | None
     """AXI id."""
@@ -42,7 +43,11 @@ class PortTrace:
         """`dut` is the handle of tb_top."""
         self.cycles: list[Cycle] = []
         self._top = Top(dut)
-        cocotb.start_soon(self._watch())
+        self._task = cocotb.start_soon(self._watch())
+
+    def stop(self) -> None:
+        """Writes no more down."""
+        self._task.cancel()
 
     def requests(self) -> list[tuple[int, int]]:
         """(first cycle in which it was valid, cycle in which it was taken) of each request."""
@@ -70,9 +75,9 @@ class PortTrace:
         )
         response_valid, response_id = (self._signal(CLIENT, RESPONSE_SIGNALS[name]) for name in ("valid", "id"))
         release_valid, release_id = (self._signal(CLIENT, RELEASE_SIGNALS[name]) for name in ("valid", "id"))
-        read_valid, read_ready, address, data_valid, data_id = (
+        read_valid, read_ready, address, address_id, data_valid, data_id = (
             self._signal(AXI, READ_SIGNALS[name])
-            for name in ("address_valid", "address_ready", "address", "data_valid", "data_id")
+            for name in ("address_valid", "address_ready", "address", "address_id", "data_valid", "data_id")
         )
         while True:
             await RisingEdge(self._top.clock)
@@ -88,6 +93,7 @@ class PortTrace:
                     response=int(response_id.value) if int(response_valid.value) else None,
                     release=int(release_id.value) if int(release_valid.value) else None,
                     read=int(address.value) if int(read_valid.value) else None,
+                    read_id=int(address_id.value) if int(read_valid.value) else None,
                     read_taken=bool(int(read_valid.value) and int(read_ready.value)),
                     read_data=int(data_id.value) if int(data_valid.value) else None,
                     read_ready=bool(int(read_ready.value)),
