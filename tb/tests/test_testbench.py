@@ -11,16 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.registers import INTERRUPT_CAUSE_FENCE_DONE, Register
+from models.structures import Access
 from sim.build import Flavour, build
 from sim.simulation import SimulationOutcome, simulate, write_spec
-from tb.case import Case
+from tb.case import Case, MemorySettings
+from tb.host_script import When
 from tb.records import EVENT_DTYPE, EventKind
-from tb.scenarios import SCENARIOS
-from tb.tests.small_case import page_requests, small_builder, stalled_case
+from tb.tests.small_case import PAGES, PASID, page_requests, page_va, small_builder, stalled_case
 
 pytestmark = pytest.mark.simulation
 
 CASES_MODULE = "tb.run_cases"
+BUSY_REQUESTS = 600
+BUSY_ROUNDS = 12
+NONE_WORD = 1 << 3
+"""NONE in the format of the small address space."""
 
 
 @pytest.mark.parametrize("flavour", ["fast", "checked"])
@@ -46,24 +52,45 @@ def test_failures_noticed(tmp_path: Path, seed: int) -> None:
 
 
 def busy_case(seed: int) -> Case:
-    """Requests that overlap stores, invalidations and fences, over a memory with drawn latencies and pauses."""
-    case = SCENARIOS["random_tables"](seed, {})
-    case.memory = case.memory.model_copy(
-        update={
-            "read_latency": (0, 12),
-            "write_latency": (0, 9),
-            "ar_pause": 3,
-            "r_pause": 2,
-            "aw_pause": 4,
-            "w_pause": 5,
-            "b_pause": 6,
-        }
+    """Requests of every kind that overlap stores, invalidations, fences and interrupts, over a memory with drawn
+    latencies and pauses on every channel."""
+    rng = np.random.default_rng(seed)
+    settings = MemorySettings(
+        read_latency=(0, 12), write_latency=(0, 9), ar_pause=3, r_pause=2, aw_pause=4, w_pause=5, b_pause=6
     )
-    return case
+    builder = small_builder("busy", settings=settings, seed=seed, ring_log2=3)
+    script = builder.script
+    script.write_register(Register.INTERRUPT_ENABLE, INTERRUPT_CAUSE_FENCE_DONE.mask)
+    requests = page_requests(
+        rng.integers(0, PAGES, BUSY_REQUESTS).tolist(),
+        access=rng.integers(0, len(Access), BUSY_REQUESTS),
+        pause=rng.integers(0, 5, BUSY_REQUESTS) * rng.integers(0, 2, BUSY_REQUESTS),
+        hold=rng.integers(0, 60, BUSY_REQUESTS),
+        after_action=len(script),
+    )
+    requests["pasid"] += (rng.integers(0, 16, BUSY_REQUESTS) == 0).astype(np.uint32)
+    builder.ask(requests)
+    word = builder.fence_word()
+    for round_number in range(1, BUSY_ROUNDS + 1):
+        page = int(rng.integers(0, PAGES))
+        when = When(after_request=round_number * BUSY_REQUESTS // (BUSY_ROUNDS + 1))
+        script.write_memory(builder.tables.entry_address(PASID, page_va(page)), NONE_WORD, when)
+        script.invalidate(PASID, page_va(page), page_va(page + 1) - 1)
+        script.fence(address=word, value=round_number, interrupt=True)
+        script.wait_interrupt()
+        script.wait_memory(word, round_number)
+        script.write_register(Register.INTERRUPT_CAUSE, INTERRUPT_CAUSE_FENCE_DONE.mask)
+    return builder.build()
 
 
 def run_list(
-    cases: list[Case], out: Path, *, flavour: Flavour = "fast", path: str = "batch", **options: Any
+    cases: list[Case],
+    out: Path,
+    *,
+    flavour: Flavour = "fast",
+    path: str = "batch",
+    keep_arrays: bool = False,
+    **options: Any,
 ) -> tuple[SimulationOutcome, list[dict[str, Any]]]:
     """(outcome, summary) of one process that runs saved cases."""
     entries: list[dict[str, object]] = []
@@ -72,6 +99,8 @@ def run_list(
         case.save(directory)
         entries.append({"directory": str(directory)})
     spec = write_spec(out / "spec.json", entries, path, out)
+    if keep_arrays:
+        spec.write_text(json.dumps({**json.loads(spec.read_text(encoding="utf-8")), "keep_arrays": True}))
     outcome = simulate(build(flavour), CASES_MODULE, spec=spec, out=out, **options)
     summary_file = out / "summary.json"
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.is_file() else []
@@ -86,10 +115,12 @@ def test_hash_same_everywhere(tmp_path: Path, seed: int) -> None:
     Covers: DETERMINISM
     """
     first, second = busy_case(seed), busy_case(seed + 1)
-    outcome, summary = run_list([first, second], tmp_path / "reference")
+    outcome, summary = run_list([first, second], tmp_path / "reference", keep_arrays=True)
     assert outcome.passed, outcome.failure
     wanted = [(data["event_hash"], data["cycles"]) for data in summary]
     assert len(set(wanted)) == 2
+    kinds = np.load(tmp_path / "reference" / "0000-0-busy" / "events.npy")["kind"]
+    assert set(kinds.tolist()) == {int(kind) for kind in EventKind}, "the case shows every kind of event"
 
     def expect(name: str, cases: list[Case], expected: list[tuple[str, int]], **options: Any) -> SimulationOutcome:
         other, found = run_list(cases, tmp_path / name, **options)
