@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.arrays import WORD_BYTES, Words
+from models.arrays import PAGE_BYTES, WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.entries import none_word
 from models.errors import UserError
 from models.formats import EntryFormat, format_by_name, load_formats, require_consistent
+from models.geometry import DIRECTORY_BYTES
 from models.golden_mmu import GoldenMmu
 from models.pages import NO_WINDOW, Window
 from models.physical_memory import Owner, PhysicalMemory
@@ -89,6 +90,11 @@ class CaseBuilder:
         """Appends requests."""
         self._requests.append(requests)
 
+    @property
+    def asked(self) -> int:
+        """How many requests there are so far."""
+        return sum(requests.size for requests in self._requests)
+
     def fence_word(self) -> int:
         """The bus address of a new word for the value of a fence, alone in its line; 0 for now."""
         address = self.memory.allocate(WORD_BYTES, owner=Owner.FENCE)
@@ -98,6 +104,12 @@ class CaseBuilder:
     def spare_array(self, words: Words) -> int:
         """The bus address of a new array that nothing points to yet."""
         address = self.memory.allocate(words.size * WORD_BYTES, owner=Owner.ARRAY)
+        self.memory.write_words(address, words)
+        return address
+
+    def spare_directory(self, words: Words) -> int:
+        """The bus address of a new directory that nothing points to yet."""
+        address = self.memory.allocate(DIRECTORY_BYTES, PAGE_BYTES, Owner.DIRECTORY)
         self.memory.write_words(address, words)
         return address
 
