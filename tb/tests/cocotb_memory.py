@@ -10,6 +10,7 @@ import numpy as np
 from cocotb.handle import SimHandleBase
 
 from models.physical_memory import OWNER_READ_ERROR, OWNER_WRITE_ERROR, Owner
+from models.registers import Register
 from models.structures import Reason
 from tb.adapter.pins import AXI
 from tb.agents.memory_bus import Axi4ReadMonitor
@@ -19,7 +20,7 @@ from tb.host_script import When
 from tb.records import ActionKind
 from tb.scenarios.builder import CaseBuilder
 from tb.tests.cocotb_transactor import assert_clean
-from tb.tests.port_trace import Cycle, PortTrace
+from tb.tests.port_trace import Cycle, PortTrace, WriteCycle, watch_writes
 from tb.tests.small_case import PASID, page_requests, page_va, small_builder, with_actions
 
 DECERR = 3
@@ -147,6 +148,68 @@ async def test_order_of_id(dut: SimHandleBase) -> None:
     for read in tables:
         words = builder.memory.read_words(read.address, 8)
         assert read.data == int.from_bytes(words.tobytes(), "little"), f"read of {read.address:#x}"
+
+
+def fences_case(name: str, settings: MemorySettings, count: int) -> Case:
+    """Fences with value writes, one after the other."""
+    builder = small_builder(name, settings=settings, ring_log2=2)
+    word = builder.fence_word()
+    for value in range(1, count + 1):
+        builder.script.fence(address=word, value=value)
+        builder.script.wait_register(Register.FENCE_SEQUENCE, value)
+    builder.script.read_memory(word)
+    return builder.build()
+
+
+def write_delays(cycles: list[WriteCycle]) -> list[int]:
+    """Cycles from the later of a write's address and data to the first cycle of its response, minus one."""
+    addresses = [cycle.number for cycle in cycles if cycle.address_taken]
+    beats = [cycle.number for cycle in cycles if cycle.data_taken]
+    answers = [cycle.number for cycle in cycles if cycle.response_valid]
+    return [answer - max(address, beat) - 1 for address, beat, answer in zip(addresses, beats, answers, strict=True)]
+
+
+@cocotb.test()
+@cocotb.parametrize(latency=[0, 1, 6])
+async def test_write_latency_exact(dut: SimHandleBase, latency: int) -> None:
+    """
+    Stimulus: fences with value writes over a memory with one fixed write latency and no pauses.
+    Checking: each response comes latency + 1 cycles after address and data were taken; the last value is in memory.
+    Covers: MEMORY-LATENCY
+    """
+    cycles: list[WriteCycle] = []
+    task = cocotb.start_soon(watch_writes(dut, cycles))
+    case = fences_case("write-latency", MemorySettings(write_latency=(latency, latency)), 4)
+    result = await Environment(dut).run(case)
+    task.cancel()
+    assert_clean(result)
+    assert write_delays(cycles) == [latency] * 4
+    assert int(result.action_results["data"][-1]) == 4
+
+
+@cocotb.test()
+async def test_write_pauses_drawn(dut: SimHandleBase) -> None:
+    """
+    Stimulus: fences with value writes over a memory whose write channels stand still with chances of 12/16, one at a
+        time.
+    Checking: the channel's ready is low for 12/16 of the cycles, within 1/16, and the others are always ready; a
+        response is late by 3 cycles in the mean, within 2.
+    Covers: MEMORY-PAUSE
+    """
+    for field in ("aw_pause", "w_pause", "b_pause"):
+        cycles: list[WriteCycle] = []
+        task = cocotb.start_soon(watch_writes(dut, cycles))
+        settings = MemorySettings(write_latency=(0, 0)).model_copy(update={field: 12})
+        result = await Environment(dut).run(fences_case("write-pauses", settings, 40))
+        task.cancel()
+        assert_clean(result)
+        address_ready = float(np.mean([cycle.address_ready for cycle in cycles[1:]]))
+        data_ready = float(np.mean([cycle.data_ready for cycle in cycles[1:]]))
+        if field == "b_pause":
+            late = float(np.mean(write_delays(cycles)))
+            assert 1 < late < 5, late
+        assert abs(address_ready - (0.25 if field == "aw_pause" else 1)) < 1 / 16, (field, address_ready)
+        assert abs(data_ready - (0.25 if field == "w_pause" else 1)) < 1 / 16, (field, data_ready)
 
 
 def sampled_case(offset: int) -> Case:

@@ -10,7 +10,15 @@ import cocotb
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from tb.adapter.pins import AXI, CLIENT, READ_SIGNALS, RELEASE_SIGNALS, REQUEST_SIGNALS, RESPONSE_SIGNALS
+from tb.adapter.pins import (
+    AXI,
+    CLIENT,
+    READ_SIGNALS,
+    RELEASE_SIGNALS,
+    REQUEST_SIGNALS,
+    RESPONSE_SIGNALS,
+    WRITE_SIGNALS,
+)
 from tb.adapter.top import Top
 
 
@@ -99,3 +107,40 @@ class PortTrace:
                     read_ready=bool(int(read_ready.value)),
                 )
             )
+
+
+@dataclass(frozen=True)
+class WriteCycle:
+    """The write channels of the memory bus in one cycle."""
+
+    number: int
+    address_ready: bool
+    address_taken: bool
+    data_ready: bool
+    data_taken: bool
+    response_valid: bool
+
+
+async def watch_writes(dut: SimHandleBase, cycles: list[WriteCycle]) -> None:
+    """Appends an entry for every cycle out of reset, until it is cancelled."""
+    top = Top(dut)
+    address_valid, address_ready, data_valid, data_ready, response_valid = (
+        top.entity[f"{AXI}_{WRITE_SIGNALS[name]}"]
+        for name in ("address_valid", "address_ready", "data_valid", "data_ready", "response_valid")
+    )
+    while True:
+        await RisingEdge(top.clock)
+        await ReadOnly()
+        if not int(top.reset_n.value):
+            cycles.clear()
+            continue
+        cycles.append(
+            WriteCycle(
+                number=top.cycle_number(),
+                address_ready=bool(int(address_ready.value)),
+                address_taken=bool(int(address_ready.value) and int(address_valid.value)),
+                data_ready=bool(int(data_ready.value)),
+                data_taken=bool(int(data_ready.value) and int(data_valid.value)),
+                response_valid=bool(int(response_valid.value)),
+            )
+        )
