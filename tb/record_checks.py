@@ -97,7 +97,8 @@ def _check_progress(case: Case, result: CaseResult, commands: Commands, complete
         failures += [
             Failure("COMMANDS", f"{command.text()} was never taken", result.cycles)
             for command in commands.submitted
-            if command.taken == NEVER and not case.parameters.get("commands_may_remain", False)
+            if command.taken == NEVER and command.epoch == commands.last_epoch
+            if not case.parameters.get("commands_may_remain", False)
         ][:NAMED]
         fences = [command for command in commands.fences if command.complete == NEVER]
         failures += [Failure("FENCES", f"{command.text()} was never complete", result.cycles) for command in fences]
