@@ -130,7 +130,7 @@ class FakeDevice:
         elif kind in (ActionKind.READ_REGISTER, ActionKind.WAIT_REGISTER):
             self.registers[Register.STATUS] = 1
             self.registers[Register.COMMAND_HEAD] = self.head
-            data = self.registers[address]
+            data = self.registers.get(address, 0)
         waits = kind in (ActionKind.WAIT_MEMORY, ActionKind.WAIT_REGISTER)
         if waits and data & int(action["mask"]) != int(action["data"]):
             return
