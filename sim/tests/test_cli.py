@@ -76,6 +76,7 @@ def _one_format(tmp_path: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.simulation
 def test_cli_contradictory_format_is_one_sentence(tmp_path: Path) -> None:
     """Stimulus: a file with one format, its VALID mask 0; the same format unchanged.
     Checking: one sentence that names the contradiction and status 2; the unchanged one is taken.
