@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_row_is_right_only_if_everything_was_done() -> None:
     assert good.problems() == []
     assert (good.walks, good.reads, good.cycles, good.checked, good.sampled) == (6, 24, 200, 14, 12)
     assert good.reasons == {"OK": 10, "POISON": 4}
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"passed": False},
         {"checked": 6},
         {"failures": 1},
