@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from sim.build import Flavour, build
+from sim.build import Flavour, build, configurations
 from sim.simulation import read_summaries, simulate, write_spec
 from tb.scenarios import SCENARIOS
+from tb.scenarios.builder import VA_BITS
 
 SEEDS: dict[str, int] = {
     "smoke": 2,
@@ -71,6 +72,34 @@ def test_scenarios_pass_on_the_rtl(tmp_path: Path, seed: int, flavour: Flavour) 
     assert happened["invalidate"]["COUNTER_INVALIDATIONS"] > 100
     assert happened["fences"]["COUNTER_FENCES"] > 100
     assert happened["bus_errors"]["BUS_ERROR"] > 0
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("configuration", ["tiny", "va57"])
+def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, configuration: str) -> None:
+    """
+    Stimulus: Each scenario on the smallest device, where everything is evicted at once, and with five levels.
+    Checking: Every case passes and everything in it was checked.
+    Covers: SCENARIO-CONFIGURATION
+    """
+    cases: list[dict[str, Any]] = [
+        {"builder": name, "parameters": {"configuration": configuration}, "seed": seed + number}
+        for name, count in SEEDS.items()
+        for number in range(-(-count // 2))
+    ]
+    failure, verdicts = run(tmp_path, "fast", cases, seed, configuration)
+    assert not failure
+    assert len(verdicts) == len(cases)
+    assert all(verdict["passed"] and verdict["checked"] == verdict["requests"] > 0 for verdict in verdicts)
+
+
+def test_builder_knows_the_configurations() -> None:
+    """
+    Stimulus: The configurations that can be built, and the address widths that scenarios take them to have.
+    Checking: They are the same.
+    Covers: SCENARIO-CONFIGURATION
+    """
+    assert VA_BITS == {name: parameters["VaBits"] for name, parameters in configurations().items()}
 
 
 @pytest.mark.simulation

@@ -18,11 +18,21 @@ from models.golden_mmu import GoldenMmu
 from models.pages import NO_WINDOW, Window
 from models.physical_memory import Owner, PhysicalMemory
 from models.structures import COMMAND_BYTES
-from tb.case import CLEAN_DTYPE, DEFAULT_WATCHDOG_CYCLES, Case, CommandRing, MemorySettings, image_of
+from tb.case import (
+    CLEAN_DTYPE,
+    DEFAULT_CONFIGURATION,
+    DEFAULT_WATCHDOG_CYCLES,
+    Case,
+    CommandRing,
+    MemorySettings,
+    image_of,
+)
 from tb.host_script import LAST_ADDRESS, HostScript, join_requests
 from tb.records import Requests
 
 NO_RING = None
+VA_BITS: dict[str, Literal[48, 57]] = {"default": 48, "tiny": 48, "va57": 57}
+"""Width of a virtual address in each configuration of the device."""
 
 
 def chosen_format(text: str) -> EntryFormat:
@@ -54,23 +64,33 @@ class CaseBuilder:
         *,
         context_count: int,
         window: Window = NO_WINDOW,
-        va_bits: Literal[48, 57] = 48,
+        parameters: dict[str, Any] | None = None,
         settings: MemorySettings | None = None,
         ring_log2: int | None = NO_RING,
         interrupt_enable: int = 0,
         watchdog_cycles: int = DEFAULT_WATCHDOG_CYCLES,
     ) -> None:
-        """`ring_log2`: log2 of the slots of the command ring, None if the case has none."""
+        """`ring_log2`: log2 of the slots of the command ring, None if the case has none.
+
+        `parameters`: what the scenario was asked for; "configuration" in it names the device's configuration.
+        Errors: UserError for an unknown configuration.
+        """
+        self.parameters = dict(parameters or {})
+        self.configuration = str(self.parameters.get("configuration", DEFAULT_CONFIGURATION))
+        if self.configuration not in VA_BITS:
+            raise UserError(f"There is no configuration {self.configuration}; choose one of {', '.join(VA_BITS)}.")
         self.name = name
         self.seed = seed
         self.format = fmt
         self.window = window
-        self.va_bits: Literal[48, 57] = va_bits
+        self.va_bits = VA_BITS[self.configuration]
         self.settings = settings or MemorySettings()
         self.interrupt_enable = interrupt_enable
         self.watchdog_cycles = watchdog_cycles
         self.memory = PhysicalMemory(self.settings.size, self.settings.base)
-        self.tables = DeviceTables(self.memory, va_bits=va_bits, context_count=context_count, none_word=none_word(fmt))
+        self.tables = DeviceTables(
+            self.memory, va_bits=self.va_bits, context_count=context_count, none_word=none_word(fmt)
+        )
         self.ring: CommandRing | None = None
         if ring_log2 is not None:
             base = self.memory.allocate(COMMAND_BYTES << ring_log2, owner=Owner.COMMAND)
@@ -124,8 +144,8 @@ class CaseBuilder:
             self.memory, self.format, self.window, tables.context_base, tables.context_count, va_bits=self.va_bits
         )
 
-    def build(self, parameters: dict[str, Any] | None = None) -> Case:
-        """The case."""
+    def build(self, **figures: object) -> Case:
+        """The case. `figures` are told in its parameters, beside what it was asked for."""
         return Case(
             name=self.name,
             seed=self.seed,
@@ -133,6 +153,7 @@ class CaseBuilder:
             context_base=self.tables.context_base,
             context_count=self.tables.context_count,
             window=self.window,
+            configuration=self.configuration,
             va_bits=self.va_bits,
             memory=self.settings,
             command_ring=self.ring,
@@ -143,5 +164,5 @@ class CaseBuilder:
             actions=self.script.actions(),
             expectations=self.script.expectations(),
             clean=np.array(self._clean, dtype=CLEAN_DTYPE),
-            parameters=dict(parameters or {}),
+            parameters={**self.parameters, **figures},
         )

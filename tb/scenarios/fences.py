@@ -172,6 +172,7 @@ def fences(seed: int, parameters: dict[str, Any]) -> Case:
         seed,
         format_by_name("linux_5_8"),
         context_count=8,
+        parameters=parameters,
         settings=random_memory(rng, fast=bool(rng.integers(2))),
         ring_log2=int(rng.integers(0, 6)),
         interrupt_enable=int(rng.choice([0, FENCE_DONE, ALL_CAUSES])),
@@ -189,7 +190,7 @@ def fences(seed: int, parameters: dict[str, Any]) -> Case:
             else:
                 commander.harmless()
         commander.settle()
-    return builder.build(parameters)
+    return builder.build()
 
 
 def bus_errors(seed: int, parameters: dict[str, Any]) -> Case:
@@ -200,6 +201,7 @@ def bus_errors(seed: int, parameters: dict[str, Any]) -> Case:
         seed,
         format_by_name("linux_5_8"),
         context_count=8,
+        parameters=parameters,
         settings=random_memory(rng, fast=True),
         ring_log2=4,
         interrupt_enable=ALL_CAUSES,
@@ -253,7 +255,7 @@ def bus_errors(seed: int, parameters: dict[str, Any]) -> Case:
     script.write_register(Register.COMMAND_TAIL, 1)
     script.wait_register(Register.STATUS, HALTED)
     script.read_register(Register.INTERRUPT_CAUSE, expect=COMMAND_BUS_ERROR)
-    return builder.build({**parameters, "commands_may_remain": True})
+    return builder.build(commands_may_remain=True)
 
 
 def _restart_ring(builder: CaseBuilder) -> None:

@@ -40,6 +40,7 @@ def invalidate(seed: int, parameters: dict[str, Any]) -> Case:
         seed,
         fmt,
         context_count=CONTEXTS,
+        parameters=parameters,
         settings=random_memory(rng, fast=bool(rng.integers(2))),
         ring_log2=int(rng.integers(3, 7)),
         interrupt_enable=INTERRUPT_ENABLE,
@@ -65,7 +66,7 @@ def invalidate(seed: int, parameters: dict[str, Any]) -> Case:
         begin = len(builder.script)
         # What they left must be right as well.
         _ask(builder, host, array, slot, begin, rng)
-    return builder.build({**parameters, "format": fmt.name})
+    return builder.build(format=fmt.name)
 
 
 def _place(array: LiveArray, rng: np.random.Generator) -> tuple[int, int]:
