@@ -27,10 +27,12 @@ SEEDS: dict[str, int] = {
 FORGETFUL_SEEDS = 12
 
 
-def run(out: Path, flavour: Flavour, cases: list[dict[str, Any]], seed: int) -> tuple[str, list[dict[str, Any]]]:
+def run(
+    out: Path, flavour: Flavour, cases: list[dict[str, Any]], seed: int, configuration: str = "default"
+) -> tuple[str, list[dict[str, Any]]]:
     """(what failed, the verdicts) of a list of cases in one process."""
     spec = write_spec(out / "spec.json", cases, "batch", out)
-    outcome = simulate(build(flavour), "tb.run_cases", out=out, spec=spec, seed=seed)
+    outcome = simulate(build(flavour, configuration), "tb.run_cases", out=out, spec=spec, seed=seed)
     return outcome.failure, read_summaries(out)
 
 
@@ -99,7 +101,7 @@ def test_builder_knows_the_configurations() -> None:
     Checking: They are the same.
     Covers: SCENARIO-CONFIGURATION
     """
-    assert VA_BITS == {name: parameters["VaBits"] for name, parameters in configurations().items()}
+    assert {name: parameters["VaBits"] for name, parameters in configurations().items()} == VA_BITS
 
 
 @pytest.mark.simulation
