@@ -117,7 +117,7 @@ def run(
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything that tests draw."
 )
-@click.option("--waves", is_flag=True, help="Simulations leave waves beside their logs.")
+@click.option("--waves", is_flag=True, help="Checked builds record waves in build/waves.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; as many as processors by default.")
 def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
     """Run the tests: all, or TEST (a file, a folder, a file::test, or a pytest -k expression)."""
