@@ -159,7 +159,9 @@ async def decoder_recorded_words(dut: HierarchyObject) -> None:
         own = load_formats()["linux_5_8"]
         for name, fmt in load_formats().items():
             parts = [array.words for array in recording.arrays] if name == own.name else []
-            parts += [np.unique(words_in(fmt, array, recording.information)) for array in recording.arrays if array.good]
+            parts += [
+                np.unique(words_in(fmt, array, recording.information)) for array in recording.arrays if array.good
+            ]
             await set_format(dut, fmt, window)
             await check(dut, fmt, window, plain_entries(np.unique(np.concatenate(parts))))
 
