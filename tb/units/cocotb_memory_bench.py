@@ -181,14 +181,18 @@ async def memory_reads_in_flight(dut: SimHandleBase, pauses: int) -> None:
 @cocotb.test()
 async def memory_writes_in_flight(dut: SimHandleBase) -> None:
     """
-    Stimulus: 200 writes with random strobes under 4 ids; addresses and data run ahead of each other; drawn latencies
-        and pauses.
-    Checking: memory ends as a model of bytes says; answers of one id keep their order, and come after their latency.
+    Stimulus: 200 writes with random strobes under 4 ids, half of them to lines that answer with an error; addresses
+        and data run ahead of each other; drawn latencies and pauses.
+    Checking: memory ends as a model of bytes says; the k-th answer of an id is that of its k-th write, and comes after
+        its latency; ids overtake each other.
     Covers: MEMORY-WRITE
     """
     bench = Bench(dut)
     rng = np.random.default_rng(11)
     bench.memory.set_owner(BASE, LINES * LINE, Owner.FENCE)
+    failing = rng.integers(0, 2, LINES).astype(bool)
+    for word in range(LINES * 8):
+        bench.memory.set_write_error(BASE + 8 * word, bool(failing[word // 8]))
     settings = MemorySettings(write_latency=(1, 20), aw_pause=4, w_pause=6, b_pause=3)
     await bench.start(settings, seed=5)
     model = bytearray(MEMORY_BYTES)
@@ -199,7 +203,7 @@ async def memory_writes_in_flight(dut: SimHandleBase) -> None:
         beats.append(Beat(int(rng.integers(0, 4)), BASE + LINE * int(rng.integers(0, LINES)), -1, data, strobe))
     for beat in beats:
         for byte in range(LINE):
-            if beat.strobe >> byte & 1:
+            if not failing[(beat.address - BASE) // LINE] and beat.strobe >> byte & 1:
                 model[beat.address - BASE + byte] = beat.data >> 8 * byte & 0xFF
     open_beats: dict[int, deque[Beat]] = defaultdict(deque)
     for beat in beats:
@@ -223,7 +227,7 @@ async def memory_writes_in_flight(dut: SimHandleBase) -> None:
     await collector
     assert bytes(bench.memory.buffer) == bytes(model)
     for beat, cycle in zip(beats, data_cycles, strict=True):
-        assert beat.response == OKAY
+        assert beat.response == (SLVERR if failing[(beat.address - BASE) // LINE] else OKAY)
         assert beat.answer >= max(beat.asked, cycle) + 1 + 1
     assert overtakings(finished) > 10
     assert bench.simulator.owner_violations() == (0, "")

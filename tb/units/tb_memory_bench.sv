@@ -46,6 +46,8 @@ module tb_top
   axi_b_t       b;
   axi_r_t       r;
   host_access_t no_access;
+  logic [63:0]  unused_value;
+  logic [1:0]   unused_status;
 
   always_ff @(posedge clk or negedge rst_n) begin
     if (!rst_n) cycle_q <= '0;
@@ -70,8 +72,8 @@ module tb_top
     .cycle_i         (cycle_q),
     .access_valid_i  (1'b0),
     .access_i        (no_access),
-    .access_value_o  (),
-    .access_status_o (),
+    .access_value_o  (unused_value),
+    .access_status_o (unused_status),
     .aw_valid_i      (awvalid_i),
     .aw_ready_o      (awready_o),
     .aw_i            (aw),
