@@ -234,10 +234,10 @@ class _Judge:
 
     def _invariant(self, asked: Asked, came: Answer, answers: list[Answer]) -> str:
         """The name of what is broken."""
-        if came.status != STATUS_OK:
-            return "REASON"
         if came in self._allowed.answers(asked, protected=False):
             return "I1"
+        if came.status != STATUS_OK:
+            return "REASON"
         translations = [answer for answer in answers if answer.status == STATUS_OK]
         if not translations:
             reasons = {answer.reason for answer in answers}

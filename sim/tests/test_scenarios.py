@@ -20,6 +20,7 @@ SEEDS: dict[str, int] = {
     "random_tables": 8,
     "pressure": 4,
     "invalidate": 10,
+    "races": 8,
     "fences": 6,
     "bus_errors": 2,
 }

@@ -11,6 +11,7 @@ from tb.scenarios.directed import levels, reasons, smoke
 from tb.scenarios.fences import bus_errors, fences
 from tb.scenarios.invalidate import invalidate
 from tb.scenarios.kernel_arrays import kernel_arrays
+from tb.scenarios.races import races
 from tb.scenarios.random_tables import pressure, random_tables
 
 Scenario = Callable[[int, dict[str, Any]], Case]
@@ -22,6 +23,7 @@ SCENARIOS: dict[str, Scenario] = {
     "random_tables": random_tables,
     "pressure": pressure,
     "invalidate": invalidate,
+    "races": races,
     "fences": fences,
     "bus_errors": bus_errors,
     "kernel_arrays": kernel_arrays,

@@ -101,11 +101,11 @@ class HostModel:
     # ---- Stores ------------------------------------------------------------------------------------------------------
 
     def store_slots(self, array: LiveArray, slot: int, words: Words) -> None:
-        """Stores into a live array, after a pause of any length, slot by slot."""
+        """Stores into a live array, after a pause of any length, slot by slot. Of a block only NONE may come so."""
         self.builder.script.write_words(array.address + WORD_BYTES * slot, words, self.pause())
         array.words[slot : slot + words.size] = words
 
-    def store_entry(self, array: LiveArray, address: int) -> None:
+    def store_entry(self, array: LiveArray, address: int, when: When | None = None) -> None:
         """Points the array's directory entry at another array; 0: at nothing."""
         word = 0
         if address:
@@ -117,7 +117,7 @@ class HostModel:
                     max_order=array.max_order,
                 )[0]
             )
-        self.builder.script.write_memory(array.entry_address, word, self.pause())
+        self.builder.script.write_memory(array.entry_address, word, when or self.pause())
 
     def store_context(self, pasid: int, root: int) -> None:
         """Makes a context entry valid, or (root 0) not valid."""
@@ -189,12 +189,30 @@ class HostModel:
     def move(self, array: LiveArray, slot: int, count: int) -> None:
         """Other pages for the slots: NONE first, then clean, then the new words."""
         self.unmap(array, slot, count)
-        self.store_slots(array, slot, self._fresh(array, slot, count))
+        words = self.fresh_words(array, slot, count)
+        if array.block:
+            self.commit_block(array, slot, words)
+        else:
+            self.store_slots(array, slot, words)
 
     def change(self, array: LiveArray, slot: int, count: int) -> None:
         """Other pages at once, without NONE in between: the fence tells when the old ones are free."""
-        self.store_slots(array, slot, self._fresh(array, slot, count))
+        words = self.fresh_words(array, slot, count)
+        if array.block:
+            self.commit_block(array, slot, words)
+            return
+        self.store_slots(array, slot, words)
         self.invalidate(array.pasid, array.va_of(slot), array.va_of(slot + count) - 1)
+
+    def commit_block(self, array: LiveArray, slot: int, words: Words) -> None:
+        """New words for whole blocks whose order is vouched for.
+
+        Stored slot by slot, the first would already speak for slots that are not there yet. So the array is replaced by
+        a copy with the new words, with one store of the directory entry.
+        """
+        content = array.words.copy()
+        content[slot : slot + words.size] = words
+        self.replace(array, content)
 
     def permit(self, array: LiveArray, slot: int) -> None:
         """More permission on the same page: a store and nothing else. Only where a slot may be changed alone."""
@@ -211,10 +229,10 @@ class HostModel:
             self.store_slots(array, slot, np.array([less], dtype=np.uint64))
             self.invalidate(array.pasid, array.va_of(slot), array.va_of(slot + 1) - 1)
 
-    def replace(self, array: LiveArray) -> None:
+    def replace(self, array: LiveArray, words: Words | None = None) -> None:
         """Commits a staging array: one store of the directory entry; the old array is free after the fence."""
-        order = array.max_order
-        words = self.page_words(array.slots, array.page_shift - PAGE_SHIFT, array.block, order)
+        if words is None:
+            words = self.fresh_words(array, 0, array.slots)
         address = self.builder.spare_array(words)
         self.store_entry(array, address)
         old, array.address, array.words = array.address, address, words
@@ -248,6 +266,7 @@ class HostModel:
         self.builder.script.set_owner(address, length, Owner.NONE)
         self.builder.script.write_memory(address, GARBAGE)
 
-    def _fresh(self, array: LiveArray, slot: int, count: int) -> Words:
+    def fresh_words(self, array: LiveArray, slot: int, count: int) -> Words:
+        """Other entries for slots of an array; the slots must be whole blocks."""
         words = self.page_words(array.slots, array.page_shift - PAGE_SHIFT, array.block, array.max_order)
         return words[slot : slot + count].copy()
