@@ -13,7 +13,7 @@ import numpy as np
 
 from models.arrays import WORD_BYTES
 from models.formats import format_by_name
-from models.geometry import span_bits
+from models.geometry import ROOT_LEVELS, span_bits
 from models.physical_memory import Owner
 from models.registers import Register
 from models.structures import Access
@@ -25,9 +25,12 @@ from tb.scenarios.host_model import GARBAGE, INTERRUPT_FENCE_DONE, HostModel, Li
 ROUNDS = 120
 CONTEXTS = 4
 PASID = 1
-READS_OF_A_WALK = 5
-CYCLES_OF_A_READ = 8
+CYCLES_OF_A_READ = 6
 """Of a walk, beside the memory's own latency."""
+EARLY = 40
+"""Most cycles by which the host is first."""
+LARGE_SHIFT = 27
+"""Slots of the arrays that hang on the root: their walks are short."""
 BLOCK = 3
 HOT_SLOTS = 32
 
@@ -35,10 +38,11 @@ HOT_SLOTS = 32
 def races(seed: int, parameters: dict[str, Any]) -> Case:
     """Walks against stores, INVALIDATE, FENCE and the reuse of memory, at every distance. `rounds`: how many."""
     rng = np.random.default_rng(seed)
-    longest = int(rng.choice([2, 8, 24, 60]))
+    # Widely spread latencies: a command may overtake a read of the walk, and the end of a fence too.
+    longest = int(rng.choice([2, 24, 80, 160]))
     settings = MemorySettings(
-        read_latency=(int(rng.integers(longest)), longest),
-        ar_pause=int(rng.choice([0, 0, 8, 14])),
+        read_latency=(0, longest),
+        ar_pause=int(rng.choice([0, 0, 8, 15])),
         r_pause=int(rng.choice([0, 0, 8])),
     )
     builder = CaseBuilder(
@@ -54,20 +58,21 @@ def races(seed: int, parameters: dict[str, Any]) -> Case:
     host = HostModel(builder, rng)
     builder.tables.bind(PASID)
     base = 5 << span_bits(3)
-    plain = host.link(PASID, base)
-    blocks = host.link(PASID, base + (1 << span_bits(1)), block=BLOCK)
-    large = host.link(PASID, base + (1 << span_bits(2)), level=2, page_shift=24)
-    span = READS_OF_A_WALK * (CYCLES_OF_A_READ + longest)
+    deep = host.link(PASID, base)
+    shallow = [
+        host.link(PASID, base + (1 << span_bits(3)), level=3, page_shift=LARGE_SHIFT),
+        host.link(PASID, base + (2 << span_bits(3)), level=3, page_shift=LARGE_SHIFT, block=BLOCK),
+    ]
     for _ in range(int(parameters.get("rounds", ROUNDS))):
-        choice = int(rng.integers(4))
+        choice = int(rng.integers(5))
         if choice == 0:
-            _round(host, plain, 1, span)
+            _round(host, deep, longest)
         elif choice == 1:
-            _round(host, large, 1, span)
+            _round(host, shallow[0], longest)
         elif choice == 2:
-            _half_of_a_block(host, blocks, span)
+            _replaced_array(host, deep if rng.integers(2) else shallow[0], longest)
         else:
-            _replaced_array(host, plain, span)
+            _half_of_a_block(host, shallow[1], longest)
     return builder.build()
 
 
@@ -99,11 +104,14 @@ def _tell_and_wait(host: HostModel, first: int, last: int) -> None:
     host.builder.expect_clean(PASID, first, last)
 
 
-def _start_walk(host: HostModel, va: int, span: int) -> When:
+def _start_walk(host: HostModel, array: LiveArray, slot: int, longest: int) -> When:
     """One request from here on; returns when the host acts: from before it to after its end."""
     rng, script = host.rng, host.builder.script
-    script.nop()
-    distance = int(rng.integers(-span // 3, span))
+    # Nothing else is on its way, so that the distance is what it says.
+    script.nop(When(after_request=host.builder.asked))
+    reads = 2 + ROOT_LEVELS[host.builder.va_bits] - array.level
+    distance = int(rng.integers(-EARLY, reads * (CYCLES_OF_A_READ + longest)))
+    va = array.va_of(slot)
     host.builder.ask(
         make_requests(
             va, PASID, rng.choice([Access.READ, Access.WRITE]), pause=max(0, -distance), after_action=len(script)
@@ -116,14 +124,14 @@ def _look_again(host: HostModel, addresses: list[int]) -> None:
     host.builder.ask(make_requests(addresses, PASID, after_action=len(host.builder.script)))
 
 
-def _round(host: HostModel, array: LiveArray, count: int, span: int) -> None:
-    """Slots become NONE under the walk; afterwards they are mapped again."""
-    slot = int(host.rng.integers(min(array.slots, HOT_SLOTS)))
-    first, last = array.va_of(slot), array.va_of(slot + count) - 1
-    host.store_slots(array, slot, host.fresh_words(array, slot, count))
+def _round(host: HostModel, array: LiveArray, longest: int) -> None:
+    """A slot becomes NONE under the walk; it was mapped just before."""
+    slot = int(host.rng.integers(HOT_SLOTS))
+    first, last = array.va_of(slot), array.va_of(slot + 1) - 1
+    host.store_slots(array, slot, host.fresh_words(array, slot, 1))
     _forget_everything(host)
     _commands(host, first, last)
-    when = _start_walk(host, first, span)
+    when = _start_walk(host, array, slot, longest)
     script = host.builder.script
     script.write_memory(array.address + WORD_BYTES * slot, host.none, when)
     array.words[slot] = host.none
@@ -131,15 +139,18 @@ def _round(host: HostModel, array: LiveArray, count: int, span: int) -> None:
     _look_again(host, [first, last, first])
 
 
-def _half_of_a_block(host: HostModel, array: LiveArray, span: int) -> None:
-    """A block goes away under a walk to its first page; its second half is fenced before the first half."""
+def _half_of_a_block(host: HostModel, array: LiveArray, longest: int) -> None:
+    """A block goes away under a walk to its first page; its second half is fenced before the first half.
+
+    What the walk reads of the first half speaks for the second one too, and must not outlive the fence.
+    """
     size = 1 << array.block
     slot = int(host.rng.integers(HOT_SLOTS // size)) * size
     first, middle, last = array.va_of(slot), array.va_of(slot + size // 2), array.va_of(slot + size) - 1
     host.commit_block(array, slot, host.fresh_words(array, slot, size))
     _forget_everything(host)
     _commands(host, middle, last)
-    when = _start_walk(host, first, span)
+    when = _start_walk(host, array, slot, longest)
     host.builder.script.write_words(array.address + WORD_BYTES * slot, np.full(size, host.none), when)
     array.words[slot : slot + size] = host.none
     _tell_and_wait(host, middle, last)
@@ -149,7 +160,7 @@ def _half_of_a_block(host: HostModel, array: LiveArray, span: int) -> None:
     _look_again(host, [first, last])
 
 
-def _replaced_array(host: HostModel, array: LiveArray, span: int) -> None:
+def _replaced_array(host: HostModel, array: LiveArray, longest: int) -> None:
     """The directory entry points elsewhere; the old array belongs to nobody as soon as the fence is complete."""
     slot = int(host.rng.integers(HOT_SLOTS))
     builder = host.builder
@@ -158,7 +169,7 @@ def _replaced_array(host: HostModel, array: LiveArray, span: int) -> None:
     old = array.address
     _forget_everything(host)
     _commands(host, array.first_va, array.last_va)
-    when = _start_walk(host, array.va_of(slot), span)
+    when = _start_walk(host, array, slot, longest)
     host.store_entry(array, address, when)
     array.address, array.words = address, words
     _tell_and_wait(host, array.first_va, array.last_va)
