@@ -2,7 +2,7 @@
 """Every pfns array that the real kernel filled, linked as leaf tables as it is, or in a driver's format.
 
 Each array has a context of its own, at its recorded virtual address. Only arrays that a driver may use are linked;
-those of calls that failed or lost their sequence are decoder vectors, see bad_words().
+those of calls that failed or lost their sequence meet the decoder alone (tb/units/cocotb_decoder.py).
 """
 
 from __future__ import annotations
@@ -109,12 +109,6 @@ def part_of(recording: KernelRecording, fmt: EntryFormat, part: int, parts: int)
     bounds = np.searchsorted(weights, weights[-1] * np.arange(parts + 1) / parts, side="left")
     bounds[0], bounds[-1] = 0, len(arrays)
     return arrays[bounds[part] : bounds[part + 1]]
-
-
-def bad_words(recording: KernelRecording) -> Words:
-    """Every different word of the arrays that must never be linked, rising: vectors for the decoder alone."""
-    words = [array.words for array in recording.bad_arrays]
-    return np.unique(np.concatenate(words)) if words else np.zeros(0, dtype=np.uint64)
 
 
 def _state_of(path: Path) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from models.kernel_recording import read_recording, recordings
 from models.physical_memory import PhysicalMemory
 from models.structures import Access, Reason
 from tb.case import Case, fill_memory
-from tb.scenarios.kernel_arrays import bad_words, kernel_arrays, part_of
+from tb.scenarios.kernel_arrays import kernel_arrays, part_of
 from tb.scenarios.sampling import driver_format_runs, own_format_runs
 from tb.scoreboard import check_case
 from tb.tests.fake_device import Behaviour, run_fake
@@ -163,23 +163,6 @@ def test_kernel_arrays_same_seed_same_case(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.requests, two.requests)
     assert [region.address for region in one.image] == [region.address for region in two.image]
     assert not np.array_equal(one.requests["va"], other.requests["va"])
-
-
-def test_kernel_arrays_bad_arrays_are_never_linked() -> None:
-    """
-    Stimulus: The recordings' arrays of calls that failed or lost their sequence.
-    Checking: They are vectors for the decoder only: their different words, and none of the arrays is a good one.
-    Covers: KERNEL-BAD
-    """
-    for path in recordings():
-        recording = read_recording(path)
-        vectors = bad_words(recording)
-        assert len(recording.bad_arrays) + len(recording.good_arrays) == len(recording.arrays)
-        assert len(recording.bad_arrays) > 200
-        assert vectors.size > 100
-        assert (np.diff(vectors.astype(object)) > 0).all()
-        for array in recording.bad_arrays:
-            assert np.isin(array.words, vectors).all()
 
 
 @pytest.mark.parametrize(
