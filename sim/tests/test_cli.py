@@ -69,10 +69,9 @@ def test_cli_bad_input_is_one_sentence(arguments: list[str], said: list[str]) ->
 
 
 def _one_format(tmp_path: Path, **changes: object) -> Path:
-    content = yaml.safe_load(FORMATS_FILE.read_text())
-    first = content["formats"][0]
+    first = yaml.safe_load(FORMATS_FILE.read_text())["formats"][0]
     path = tmp_path / "format.yaml"
-    path.write_text(yaml.safe_dump({**content, "formats": [{**first, **changes}]}))
+    path.write_text(yaml.safe_dump({**first, **changes}))
     return path
 
 

@@ -126,7 +126,7 @@ def test_bad_input_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no_such_format"):
         run_kernel_arrays(KernelArraysOptions(entry_format="no_such_format"))
     contradictory = tmp_path / "bad.yaml"
-    contradictory.write_text("formats:\n  - {name: mine, valid: 0x1000, pfn_shift: 12, pfn_width: 40}\n")
+    contradictory.write_text("{name: mine, valid: 0x1000, pfn_shift: 12, pfn_width: 40}\n")
     with pytest.raises(UserError, match="pfn field overlaps"):
         run_kernel_arrays(KernelArraysOptions(entry_format=str(contradictory)))
     cut = tmp_path / "cut.jsonl.gz"

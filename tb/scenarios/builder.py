@@ -12,7 +12,7 @@ from models.arrays import PAGE_BYTES, WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.entries import none_word
 from models.errors import UserError
-from models.formats import EntryFormat, format_by_name, load_formats, require_consistent
+from models.formats import EntryFormat, format_by_name, load_format_file, require_consistent
 from models.geometry import DIRECTORY_BYTES
 from models.golden_mmu import GoldenMmu
 from models.pages import NO_WINDOW, Window
@@ -36,17 +36,12 @@ VA_BITS: dict[str, Literal[48, 57]] = {"default": 48, "tiny": 48, "va57": 57}
 
 
 def chosen_format(text: str) -> EntryFormat:
-    """A format by its name, or the only one in a file.
+    """A format by its name, or the one in a file.
 
     Errors: UserError if there is no such format or file, or if the device must refuse the format.
     """
     path = Path(text)
-    if not path.is_file():
-        return require_consistent(format_by_name(text))
-    formats = list(load_formats(path).values())
-    if len(formats) != 1:
-        raise UserError(f"{path} holds {len(formats)} formats; give a file with exactly one.")
-    return require_consistent(formats[0])
+    return require_consistent(load_format_file(path) if path.is_file() else format_by_name(text))
 
 
 class CaseBuilder:
