@@ -113,7 +113,7 @@ def _check_answers(case: Case, result: CaseResult, commands: Commands, rows: NDA
     ends = protections(case, result, commands.dropping)
     judge = _Judge(case, result, commands, AllowedAnswers(golden, memory, history, ends), golden)
     failures: list[Failure] = []
-    # Where nothing was stored or invalidated, an answer that is unlike the tables is wrong: words for the first ones do.
+    # Where nothing was stored or invalidated, an answer unlike the tables is wrong: words for the first ones do.
     still = not history.stores and not commands.dropping
     for number, row in enumerate(suspects.tolist()):
         if len(failures) >= (MOST_FAILURES if still else MOST_EXAMINED_FAILURES):
