@@ -23,9 +23,11 @@ from tb.tests.cocotb_transactor import assert_clean
 from tb.tests.small_case import SMALL_MEMORY, page_requests, small_builder, stalled_case, with_actions
 
 UNKNOWN_KIND = 77
+LIMIT_MS = 1
+"""Simulated time after which a test that waits for something has failed: 100000 cycles."""
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_stall_caught(dut: SimHandleBase) -> None:
     """
     Stimulus: a case whose last action waits for what never comes; then the same with a request that is never let go.
@@ -47,7 +49,7 @@ async def test_stall_caught(dut: SimHandleBase) -> None:
     assert "request 0 (READ va 0x10000000 pasid 3) is the next" in result.dump
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_plan_is_no_stall(dut: SimHandleBase) -> None:
     """
     Stimulus: a pause, a hold and a delay that are each longer than the watchdog's cycles.
@@ -62,7 +64,7 @@ async def test_plan_is_no_stall(dut: SimHandleBase) -> None:
     assert_clean(await Environment(dut).run(case))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_assertion_counted(dut: SimHandleBase) -> None:
     """
     Stimulus: by pins, the release of an id that holds no grant; then a case without mistakes.
@@ -81,7 +83,7 @@ async def test_assertion_counted(dut: SimHandleBase) -> None:
     assert_clean(await environment.run(builder.build()))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_assertion_ends_case(dut: SimHandleBase) -> None:
     """
     Stimulus: a case during which an assertion fails, because pins are switched in while a request waits.
@@ -104,7 +106,7 @@ async def test_assertion_ends_case(dut: SimHandleBase) -> None:
     assert not result.counters
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_unasked_response_counted(dut: SimHandleBase) -> None:
     """
     Stimulus: the C++ side is told of a response and of a release under ids that nobody asked with.
@@ -121,7 +123,7 @@ async def test_unasked_response_counted(dut: SimHandleBase) -> None:
     assert environment.simulator.assertion_failures() == (0, "")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_keyboard_interrupt(dut: SimHandleBase) -> None:
     """
     Stimulus: SIGINT while a case runs.
@@ -142,7 +144,7 @@ async def test_keyboard_interrupt(dut: SimHandleBase) -> None:
     raise AssertionError("the case went on")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_bad_input_refused(dut: SimHandleBase) -> None:
     """
     Stimulus: an action of an unknown kind; a latency range upside down; requests with other records; other
@@ -178,7 +180,7 @@ async def test_bad_input_refused(dut: SimHandleBase) -> None:
         raise AssertionError("a record of another size was taken")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_response_withheld_caught(dut: SimHandleBase) -> None:
     """
     Stimulus: by pins, a client that is not ready for the response it asked for.

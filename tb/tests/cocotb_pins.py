@@ -20,9 +20,11 @@ from tb.tests.small_case import FIRST_PFN, PASID, page_requests, page_va, small_
 MAGIC = 0x314D_4D48
 NO_REGISTER = 0x3F8
 SLVERR = 2
+LIMIT_MS = 1
+"""Simulated time after which a test that waits for something has failed: 100000 cycles."""
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_registers(dut: SimHandleBase) -> None:
     """
     Stimulus: 64-bit writes and reads of registers through cocotb-bus's AXI4-Lite master, one of them unmapped.
@@ -40,7 +42,7 @@ async def test_registers(dut: SimHandleBase) -> None:
     await environment.finish()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_translations(dut: SimHandleBase) -> None:
     """
     Stimulus: by pins, a write to a page, a prefetch, a request of a context that is not bound, one out of range.
@@ -72,7 +74,7 @@ async def test_translations(dut: SimHandleBase) -> None:
     await environment.finish()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_fence_value(dut: SimHandleBase) -> None:
     """
     Stimulus: by pins, a fence with a value write.
@@ -100,7 +102,7 @@ async def test_fence_value(dut: SimHandleBase) -> None:
     await environment.finish()
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def test_monitors_see_cases(dut: SimHandleBase) -> None:
     """
     Stimulus: a case by arrays while the monitors watch, after the pins were in use.

@@ -26,6 +26,8 @@ OKAY, SLVERR, DECERR = 0, 2, 3
 LINE_SIZE = 6
 """AxSIZE of 64 bytes."""
 INCR = 1
+LIMIT_MS = 1
+"""Simulated time after which a test that waits for something has failed: 100000 cycles."""
 
 
 @dataclass
@@ -138,7 +140,7 @@ def overtakings(beats: list[Beat]) -> int:
     return sum(later.asked < earlier.asked for earlier, later in pairwise(beats))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 @cocotb.parametrize(pauses=[0, 5])
 async def memory_reads_in_flight(dut: SimHandleBase, pauses: int) -> None:
     """
@@ -178,7 +180,7 @@ async def memory_reads_in_flight(dut: SimHandleBase, pauses: int) -> None:
     assert bench.simulator.assertion_failures() == (0, "")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def memory_writes_in_flight(dut: SimHandleBase) -> None:
     """
     Stimulus: 200 writes with random strobes under 4 ids, half of them to lines that answer with an error; addresses
@@ -234,7 +236,7 @@ async def memory_writes_in_flight(dut: SimHandleBase) -> None:
     assert bench.simulator.assertion_failures() == (0, "")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def memory_bad_accesses(dut: SimHandleBase) -> None:
     """
     Stimulus: reads and writes that are bursts, narrow, not INCR, not aligned, outside, marked, or of words of other
