@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device under test behind the testbench's own types. The only place that names signals of hmm_mmu: for another
+// The device under test behind the testbench's own types. The only place that names signals of hmm_device: for another
 // MMU, write another adapter.
 
 module hmm_adapter #(
@@ -99,12 +99,13 @@ module hmm_adapter #(
         hmm_structures_pkg::OPCODE_UNBIND});
   end
 
-  hmm_mmu #(
+  hmm_device #(
+    .Clients        (1),
     .VaBits         (VaBits),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
     .FenceDepth     (FenceDepth)
-  ) u_mmu (
+  ) u_device (
     .clk_i,
     .rst_ni,
     .s_axil_awvalid_i (axil_aw_valid_i),
@@ -133,6 +134,7 @@ module hmm_adapter #(
     .m_axi_awlen_o    (axi_aw_o.len),
     .m_axi_awsize_o   (axi_aw_o.size),
     .m_axi_awburst_o  (axi_aw_o.burst),
+    .m_axi_awuser_o   (),
     .m_axi_wvalid_o   (axi_w_valid_o),
     .m_axi_wready_i   (axi_w_ready_i),
     .m_axi_wdata_o    (axi_w_o.data),
@@ -149,6 +151,7 @@ module hmm_adapter #(
     .m_axi_arlen_o    (axi_ar_o.len),
     .m_axi_arsize_o   (axi_ar_o.size),
     .m_axi_arburst_o  (axi_ar_o.burst),
+    .m_axi_aruser_o   (),
     .m_axi_rvalid_i   (axi_r_valid_i),
     .m_axi_rready_o   (axi_r_ready_o),
     .m_axi_rid_i      (axi_r_i.id),
