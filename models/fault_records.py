@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fault records, as the device puts them into the fault ring, and the commands that answer them.
+
+Source: docs/interface.md, "Faults".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.arrays import Words
+from models.structures import Access, Opcode, Reason, StructureField, pack_command
+
+FAULT_RECORD_WORDS = 4
+FAULT_RECORD_BYTES = 8 * FAULT_RECORD_WORDS
+TAG_SLOT_BITS = 8
+TAG_GENERATION_BITS = 24
+
+FAULT_RECORD_TAG = StructureField("fault_record", "tag", 0, 31, 0, False)
+FAULT_RECORD_PASID = StructureField("fault_record", "pasid", 0, 51, 32, False)
+FAULT_RECORD_ACCESS = StructureField("fault_record", "access", 0, 53, 52, False)
+FAULT_RECORD_ANSWER_EXPECTED = StructureField("fault_record", "answer_expected", 0, 54, 54, False)
+FAULT_RECORD_PHASE = StructureField("fault_record", "phase", 0, 55, 55, False)
+FAULT_RECORD_REASON = StructureField("fault_record", "reason", 0, 59, 56, False)
+FAULT_RECORD_VA = StructureField("fault_record", "va", 1, 63, 0, False)
+FAULT_RECORD_TIMESTAMP = StructureField("fault_record", "timestamp", 2, 63, 0, False)
+FAULT_RECORD_MERGED_COUNT = StructureField("fault_record", "merged_count", 3, 15, 0, False)
+
+COMMAND_CANCEL = StructureField("command", "cancel", 0, 11, 11, False)
+COMMAND_ACCESS = StructureField("command", "access", 0, 13, 12, False)
+
+
+@dataclass(frozen=True)
+class FaultRecord:
+    """One fault, as its record says. `merged_count`: requests that waited under the tag when it was recorded."""
+
+    tag: int
+    pasid: int
+    va: int
+    access: Access
+    reason: Reason
+    answer_expected: bool
+    phase: bool
+    timestamp: int
+    merged_count: int
+
+
+def pack_fault_record(record: FaultRecord) -> Words:
+    """The record as uint64[4]."""
+    words = np.zeros(FAULT_RECORD_WORDS, dtype=np.uint64)
+    FAULT_RECORD_TAG.insert(words, record.tag)
+    FAULT_RECORD_PASID.insert(words, record.pasid)
+    FAULT_RECORD_ACCESS.insert(words, int(record.access))
+    FAULT_RECORD_ANSWER_EXPECTED.insert(words, int(record.answer_expected))
+    FAULT_RECORD_PHASE.insert(words, int(record.phase))
+    FAULT_RECORD_REASON.insert(words, int(record.reason))
+    FAULT_RECORD_VA.insert(words, record.va)
+    FAULT_RECORD_TIMESTAMP.insert(words, record.timestamp)
+    FAULT_RECORD_MERGED_COUNT.insert(words, record.merged_count)
+    return words
+
+
+def unpack_fault_record(words: Words) -> FaultRecord:
+    """The record of uint64[4]."""
+    return FaultRecord(
+        tag=int(FAULT_RECORD_TAG.extract(words)),
+        pasid=int(FAULT_RECORD_PASID.extract(words)),
+        va=int(FAULT_RECORD_VA.extract(words)),
+        access=Access(int(FAULT_RECORD_ACCESS.extract(words))),
+        reason=Reason(int(FAULT_RECORD_REASON.extract(words))),
+        answer_expected=bool(FAULT_RECORD_ANSWER_EXPECTED.extract(words)),
+        phase=bool(FAULT_RECORD_PHASE.extract(words)),
+        timestamp=int(FAULT_RECORD_TIMESTAMP.extract(words)),
+        merged_count=int(FAULT_RECORD_MERGED_COUNT.extract(words)),
+    )
+
+
+def resume_command(tag: int, *, cancel: bool) -> Words:
+    """The command uint64[4] that answers one fault: by a replay, or by a cancel."""
+    words = pack_command(opcode=Opcode.RESUME, first=tag)
+    COMMAND_CANCEL.insert(words, int(cancel))
+    return words
+
+
+def replay_all_command() -> Words:
+    """The command uint64[4] that replays every recorded fault that waits."""
+    return pack_command(opcode=Opcode.REPLAY_ALL)
+
+
+def cancel_command(pasid: int, first: int, last: int, access: Access) -> Words:
+    """The command uint64[4] that cancels the recorded faults of a context, range (inclusive) and access."""
+    words = pack_command(opcode=Opcode.CANCEL, pasid=pasid, first=first, last=last)
+    COMMAND_ACCESS.insert(words, int(access))
+    return words
+
+
+def ring_phase(index: int, ring_log2: int) -> bool:
+    """The phase bit of record number `index` of a ring of 2^ring_log2: 1 the first time around, then it toggles."""
+    return (index >> ring_log2) & 1 == 0
