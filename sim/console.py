@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 console = Console(highlight=False, soft_wrap=True)
+messages = Console(highlight=False, soft_wrap=True, stderr=True)
+"""For commands whose standard output is not theirs alone."""
 PLAIN_STEPS = 10
 """Without a terminal a task says so this often."""
 
@@ -23,9 +25,9 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
+def progress(title: str, total: int, on: Console = console) -> Iterator[Advance]:
     """A task of `total` steps. Gives a function that moves it on."""
-    if console.is_terminal:
+    if on.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -33,7 +35,7 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=on, transient=True) as bar:
             task = bar.add_task(title, total=total, note="")
 
             def move_bar(steps: int = 1, note: str = "") -> None:
@@ -50,6 +52,6 @@ def progress(title: str, total: int) -> Iterator[Advance]:
         share = done * PLAIN_STEPS // max(1, total)
         if share > said or done >= total:
             said = share
-            console.print(f"{title}: {done}/{total}{' ' + note if note else ''}", markup=False)
+            on.print(f"{title}: {done}/{total}{' ' + note if note else ''}", markup=False)
 
     yield say_line
