@@ -157,7 +157,7 @@ class Scheduler:
         while not task.done:
             if task.blocked:
                 raise StuckError(f"{task.name} never came to {label!r}. {self._dump()}")
-            self._step(task)
+            self.step(task)
             if task.label == label and not task.done:
                 return True
         return False
@@ -165,7 +165,7 @@ class Scheduler:
     def run_task(self, task: Task) -> bool:
         """Run only `task`, until it is done or has to wait for somebody else; returns whether it is done."""
         while not task.done and not task.blocked:
-            self._step(task)
+            self.step(task)
         return task.done
 
     def stop(self) -> None:
@@ -188,9 +188,10 @@ class Scheduler:
             else:
                 self._turn += 1
                 task = ready[self._turn % len(ready)]
-            self._step(task)
+            self.step(task)
 
-    def _step(self, task: Task) -> None:
+    def step(self, task: Task) -> None:
+        """Run one task, not blocked and not done, from where it stands to its next wait. Errors: what it raises."""
         self._now += 1
         self._wake_sleepers()
         task.waits_for, task.waits_until = None, None
