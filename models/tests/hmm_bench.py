@@ -43,7 +43,7 @@ from models.physical_memory import PhysicalMemory
 PLACE = 0x4000_0000
 """A 2 MiB boundary."""
 FIXED = MapFlags.MAP_PRIVATE | MapFlags.MAP_ANONYMOUS | MapFlags.MAP_FIXED
-WINDOW = Window(0x100_0000, 64)
+WINDOW = Window(0x100_0000, 8)
 
 
 @dataclass
@@ -106,16 +106,19 @@ class HmmBench:
         async with self.mm.mmap_lock.read():
             await hmm_vma_fault(hmm_range, block=True)
 
-    async def to_device(self, start: int, end: int) -> int:
-        """Move pages into the device's memory."""
-        async with self.mm.mmap_lock.read():
+    async def to_device(self, start: int, end: int, mm: MemoryMap | None = None) -> int:
+        """Move pages (of `mm`, or of the bench's own space) into the device's memory, as many as have room there."""
+        space = mm or self.mm
+        async with space.mmap_lock.read():
+            vma = space.vmas.find(start)
+            assert vma is not None
             return await migrate_vma(
-                self.mm, self.vma(start), start, end, lambda entry: entry.kind is EntryKind.PRESENT, self._copy_in
+                space, vma, start, end, lambda entry: entry.kind is EntryKind.PRESENT, self._copy_in
             )
 
     async def _copy_in(self, pfns: list[int]) -> dict[int, int]:
         moved = {}
-        for pfn in pfns:
+        for pfn in pfns[: self.pagemap.pool.count - self.pagemap.pool.pages_in_use()]:
             moved[pfn] = self.pagemap.pool.allocate()
             self.frames.copy(pfn, moved[pfn])
         return moved

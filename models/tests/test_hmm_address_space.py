@@ -139,32 +139,24 @@ class RandomCalls:
     def step(self) -> None:
         """One drawn call of one drawn process."""
         process = self.processes[int(self.rng.integers(len(self.processes)))]
-        names = [
-            "map",
-            "map",
-            "unmap",
-            "protect",
-            "write",
-            "write",
-            "write",
-            "read",
-            "read",
-            "drop",
-            "move",
-            "fork",
-            "end",
+        calls = [
+            self.map,
+            self.map,
+            self.unmap,
+            self.protect,
+            self.write,
+            self.write,
+            self.write,
+            self.read,
+            self.read,
+            self.drop,
+            self.move,
+            self.to_device,
+            self.to_device,
+            self.fork,
+            self.end,
         ]
-        {
-            "map": self.map,
-            "unmap": self.unmap,
-            "protect": self.protect,
-            "write": self.write,
-            "read": self.read,
-            "drop": self.drop,
-            "move": self.move,
-            "fork": self.fork,
-            "end": self.end,
-        }[names[int(self.rng.integers(len(names)))]](process)
+        calls[int(self.rng.integers(len(calls)))](process)
 
     def map(self, process: Process) -> None:
         """Map a page, maybe over another one."""
@@ -225,6 +217,13 @@ class RandomCalls:
             assert self.run(process.mm.mremap(old, PAGE_BYTES, PAGE_BYTES, flags, new)) == new
             process.bytes[new], process.prot[new] = process.bytes.pop(old), process.prot.pop(old)
 
+    def to_device(self, process: Process) -> None:
+        """Move some pages to device memory; the CPU brings them back when it needs them."""
+        va = self.place()
+        vma = process.mm.vmas.find(va)
+        if vma is not None:
+            self.run(self.bench.to_device(va, vma.end, process.mm))
+
     def fork(self, process: Process) -> None:
         """A child with the same bytes."""
         if len(self.processes) < 4:
@@ -238,18 +237,19 @@ class RandomCalls:
             self.run(process.mm.exit())
 
 
-@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("case", range(10))
 def test_hmm_address_space_random_calls(case: int, seed: int) -> None:
     """Any sequence of calls leaves the right bytes, and a mirror that forgets only what it is told stays right.
 
-    Stimulus: 250 drawn calls of up to four processes that fork from each other; 4 KiB pages over many 2 MiB spans.
+    Stimulus: 300 drawn calls of up to four processes that fork from each other, pages over many 2 MiB, some of them
+        in device memory at times.
     Checking: bytes and refusals by a dictionary; after every step the mirrors' entries against the page tables; page
     references by counting; at the end all pages are free.
     Covers: MM-BYTES, HMM-NOTIFIER-ORDER, MM-REFERENCES, I4.
     """
     calls = RandomCalls(seed * 100 + case)
     calls.add(calls.bench.mm)
-    for _ in range(250):
+    for _ in range(300):
         calls.step()
         check_references(calls.bench)
     for process in list(calls.processes):
