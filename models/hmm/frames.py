@@ -38,16 +38,18 @@ The mmap lock is held for reading. Errors: HmmError if the page cannot be brough
 class FramePool:
     """The pages of one memory; the page at `memory.base` has the pfn `first_pfn`.
 
-    A page that was given back is the next one to be handed out, so that a stale access meets new data soon.
+    A page that was given back is the next one to be handed out, so that a stale access meets new data soon. At most
+    `limit` pages are taken from the memory.
     """
 
-    def __init__(self, memory: PhysicalMemory, first_pfn: int) -> None:
+    def __init__(self, memory: PhysicalMemory, first_pfn: int, limit: int | None = None) -> None:
         self.memory = memory
         self.first_pfn = first_pfn
         self.count = memory.size >> PAGE_SHIFT
         self._references = np.zeros(self.count, dtype=np.int32)
         self._poisoned = np.zeros(self.count, dtype=np.bool_)
         self._free: list[int] = []
+        self._left = self.count if limit is None else limit
 
     def holds(self, pfn: int) -> bool:
         """Whether `pfn` is one of this pool."""
@@ -70,10 +72,13 @@ class FramePool:
 
         Errors: HmmError ENOMEM if there is no such piece.
         """
+        if self._left < HUGE_PAGES:
+            raise HmmError("ENOMEM", "no free piece of 2 MiB")
         try:
             address = self.memory.allocate(HUGE_BYTES, HUGE_BYTES, Owner.NONE)
         except UserError:
             raise HmmError("ENOMEM", "no free piece of 2 MiB") from None
+        self._left -= HUGE_PAGES
         pfn = self.first_pfn + ((address - self.memory.base) >> PAGE_SHIFT)
         self._hand_out(pfn, HUGE_PAGES)
         return pfn
@@ -127,11 +132,14 @@ class FramePool:
 
     def _grow(self) -> None:
         for size in (HUGE_BYTES, PAGE_BYTES):
+            if self._left < size >> PAGE_SHIFT:
+                continue
             try:
                 address = self.memory.allocate(size, size, Owner.NONE)
             except UserError:
                 continue
             first = self.first_pfn + ((address - self.memory.base) >> PAGE_SHIFT)
+            self._left -= size >> PAGE_SHIFT
             self._free.extend(range(first + (size >> PAGE_SHIFT) - 1, first - 1, -1))
             return
         raise HmmError("ENOMEM", "no free page is left")
@@ -161,8 +169,9 @@ class Frames:
     `migrations`, the pages that are being moved, each with the event of its arrival.
     """
 
-    def __init__(self, memory: PhysicalMemory) -> None:
-        self.system = FramePool(memory, memory.base >> PAGE_SHIFT)
+    def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:
+        """`limit`: at most so many pages of `memory` are used."""
+        self.system = FramePool(memory, memory.base >> PAGE_SHIFT, limit)
         self.pagemaps: list[DevicePagemap] = []
         self.spaces: list[MemoryMap] = []
         self.migrations: dict[int, HostEvent] = {}

@@ -44,12 +44,13 @@ class ClosedLoop:
         device_pages: bool = False,
         foreign_pages: bool = False,
         memory_size: int = 1 << 25,
+        page_limit: int | None = None,
     ) -> None:
         rng = np.random.default_rng(seed) if seed is not None else None
         self.scheduler = Scheduler(rng)
         self.journal = Journal(self.scheduler.now)
         self.memory = PhysicalMemory(memory_size)
-        self.frames = Frames(self.memory)
+        self.frames = Frames(self.memory, page_limit)
         self.format = format_by_name(format_name)
         self.window = NO_WINDOW
         self.pagemap: DevicePagemap | None = None

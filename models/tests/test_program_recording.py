@@ -175,7 +175,8 @@ def test_program_recording_foreign_file_is_refused(tmp_path: Path, content: byte
 
 
 def test_program_recording_absent_column_is_refused(tmp_path: Path, recording: ProgramRecording) -> None:
-    """Stimulus: a good file without one of its columns, each in turn; with one as floating point; one value short.
+    """Stimulus: a good file without one of its columns, each in turn; with one as floating point; one value short;
+        with a column more.
     Checking: each is refused.
     Covers: PROGRAM-FILE-REFUSED.
     """
@@ -189,6 +190,12 @@ def test_program_recording_absent_column_is_refused(tmp_path: Path, recording: P
             path.write_bytes(rewritten(content, name, changed))
             with pytest.raises(UserError):
                 load_program(path)
+    more = io.BytesIO(content)
+    with zipfile.ZipFile(more, "a") as archive:
+        archive.writestr("more.npy", archive.read("pages.npy"))
+    path.write_bytes(more.getvalue())
+    with pytest.raises(UserError, match="is no recorded program"):
+        load_program(path)
 
 
 @pytest.mark.parametrize(
