@@ -100,7 +100,7 @@ class Scheduler:
     def __init__(self, rng: np.random.Generator | None = None, *, step_limit: int = DEFAULT_STEP_LIMIT) -> None:
         self._rng = rng
         self._now = 0
-        self._step_limit = step_limit
+        self.step_limit = step_limit
         self._tasks: list[Task] = []
         self._turn = 0
         self._timers: list[tuple[int, int, Task]] = []
@@ -175,14 +175,14 @@ class Scheduler:
         self._tasks.clear()
 
     def _run_until_done(self, awaited: list[Task]) -> None:
-        limit = self._now + self._step_limit
+        limit = self._now + self.step_limit
         while not all(task.done for task in awaited):
             ready = [task for task in self._tasks if not task.blocked]
             if not ready:
                 self._sleep_until_next_timer(awaited)
                 continue
             if self._now >= limit:
-                raise StuckError(f"No end after {self._step_limit} steps. {self._dump()}")
+                raise StuckError(f"No end after {self.step_limit} steps. {self._dump()}")
             if self._rng is not None:
                 task = ready[int(self._rng.integers(len(ready)))] if len(ready) > 1 else ready[0]
             else:

@@ -30,7 +30,7 @@ class ClosedLoop:
     """Everything wired together. `seed` None: tasks take turns; else who goes next is drawn.
 
     `driver` may be a subclass, to plant a mistake. `device_pages` and `foreign_pages` give the device, or another one,
-    memory of their own.
+    memory of their own. With `serves` false nobody takes faults until the test does.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class ClosedLoop:
         foreign_pages: bool = False,
         memory_size: int = 1 << 25,
         page_limit: int | None = None,
+        serves: bool = True,
     ) -> None:
         rng = np.random.default_rng(seed) if seed is not None else None
         self.scheduler = Scheduler(rng)
@@ -81,7 +82,8 @@ class ClosedLoop:
         )
         self.device.watch = TableWatch(self.journal, self.tables, self.format, self.window, self._space_of)
         self.scheduler.start(self.device.run(), "device", daemon=True)
-        self.scheduler.start(self.driver.run(), "driver", daemon=True)
+        if serves:
+            self.scheduler.start(self.driver.run(), "driver", daemon=True)
 
     def space(self) -> MemoryMap:
         """A new address space."""
