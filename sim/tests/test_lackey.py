@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of how a recording is found in valgrind's text: merged accesses, calls with results, what was there at the start."""
+"""Tests of how a recording is found in valgrind's text: merging, calls with results, what was mapped at the start."""
 
 from __future__ import annotations
 
@@ -227,6 +227,8 @@ def test_record_limit_of_events() -> None:
     assert not read_trace(trace + " L 3008,8\n", limit=3).full
     reader = read_trace(trace + " S 3000,8\n" + call + " L 1000,8\n", limit=3)
     assert reader.full and reader.accesses == 3 and len(reader.events()) == 3
+    wide = read_trace(trace + " L 4000,8\n L 1000,8\n", limit=3, window=100)
+    assert wide.full and wide.events()["repeats"].tolist() == [1, 1, 1]
     assert read_trace(call * 4, limit=3).full and not read_trace(call * 3, limit=3).full
 
 
@@ -285,6 +287,10 @@ def test_record_refused_accesses_are_counted() -> None:
         (EventKind.BRK, 0x12000, 0, 0, 0x11000),
         (EventKind.READ, 0x10000, 8),
         (EventKind.READ, 0x11000, 8),
+        (EventKind.MMAP, 0x20000, 0x1000, Protection.READ),
+        (EventKind.MREMAP, 0x20000, 0x1000, 0, 0x21000, 0x1000),
+        (EventKind.READ, 0x21000, 8),
+        (EventKind.WRITE, 0x21000, 8),
     )
     mappings, refused = initial_mappings(events)
-    assert len(mappings) == 0 and refused == 5
+    assert len(mappings) == 0 and refused == 6
