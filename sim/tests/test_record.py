@@ -129,7 +129,7 @@ def test_record_long_program_is_cut(tmp_path: Path) -> None:
     out = tmp_path / "cut.npz"
     start = time.monotonic()
     summary = record(["sh", "-c", "while :; do :; done"], out, limit_accesses=5000)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     recording = load_program(out)
     assert recording.accesses == 5000 and recording.exit_status is None
     assert recording.cut == "more than 5000 merged accesses" and "--window" in notes(summary)[0]
@@ -191,8 +191,8 @@ def test_record_child_that_lives_on_does_not_hold_it_up(tmp_path: Path) -> None:
     Covers: RECORD-EXEC.
     """
     start = time.monotonic()
-    summary = record(["sh", "-c", "sleep 15 & exit 3"], tmp_path / "child.npz")
-    assert time.monotonic() - start < 12
+    summary = record(["sh", "-c", "sleep 40 & exit 3"], tmp_path / "child.npz")
+    assert time.monotonic() - start < 35
     assert summary.recording.exit_status == 3 and notes(summary) == []
     summary = record(["sh", "-c", "exec /bin/true"], tmp_path / "becomes.npz")
     assert "became /bin/true by execve" in notes(summary)[0]
