@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.arrays import Words
-from models.structures import Access, Opcode, Reason, StructureField, pack_command
+from models.errors import UserError
+from models.structures import COMMAND_FIRST, Access, Opcode, Reason, StructureField, pack_command
 
 FAULT_RECORD_WORDS = 4
 FAULT_RECORD_BYTES = 8 * FAULT_RECORD_WORDS
@@ -47,46 +48,62 @@ class FaultRecord:
     merged_count: int
 
 
+_RESUME = pack_command(opcode=Opcode.RESUME)
+_REPLAY_ALL = pack_command(opcode=Opcode.REPLAY_ALL)
+
+
 def pack_fault_record(record: FaultRecord) -> Words:
-    """The record as uint64[4]."""
-    words = np.zeros(FAULT_RECORD_WORDS, dtype=np.uint64)
-    FAULT_RECORD_TAG.insert(words, record.tag)
-    FAULT_RECORD_PASID.insert(words, record.pasid)
-    FAULT_RECORD_ACCESS.insert(words, int(record.access))
-    FAULT_RECORD_ANSWER_EXPECTED.insert(words, int(record.answer_expected))
-    FAULT_RECORD_PHASE.insert(words, int(record.phase))
-    FAULT_RECORD_REASON.insert(words, int(record.reason))
-    FAULT_RECORD_VA.insert(words, record.va)
-    FAULT_RECORD_TIMESTAMP.insert(words, record.timestamp)
-    FAULT_RECORD_MERGED_COUNT.insert(words, record.merged_count)
-    return words
+    """The record as uint64[4]. Errors: UserError if a number does not fit into its field."""
+    words = [0] * FAULT_RECORD_WORDS
+    for field, value in (
+        (FAULT_RECORD_TAG, record.tag),
+        (FAULT_RECORD_PASID, record.pasid),
+        (FAULT_RECORD_ACCESS, int(record.access)),
+        (FAULT_RECORD_ANSWER_EXPECTED, int(record.answer_expected)),
+        (FAULT_RECORD_PHASE, int(record.phase)),
+        (FAULT_RECORD_REASON, int(record.reason)),
+        (FAULT_RECORD_VA, record.va),
+        (FAULT_RECORD_TIMESTAMP, record.timestamp),
+        (FAULT_RECORD_MERGED_COUNT, record.merged_count),
+    ):
+        if not 0 <= value <= field.mask >> field.low:
+            raise UserError(f"Give the {field.name} of a fault record {field.high - field.low + 1} bits.")
+        words[field.word] |= value << field.low
+    return np.array(words, dtype=np.uint64)
 
 
 def unpack_fault_record(words: Words) -> FaultRecord:
     """The record of uint64[4]."""
+    numbers = [int(word) for word in words]
+
+    def read(field: StructureField) -> int:
+        return (numbers[field.word] & field.mask) >> field.low
+
     return FaultRecord(
-        tag=int(FAULT_RECORD_TAG.extract(words)),
-        pasid=int(FAULT_RECORD_PASID.extract(words)),
-        va=int(FAULT_RECORD_VA.extract(words)),
-        access=Access(int(FAULT_RECORD_ACCESS.extract(words))),
-        reason=Reason(int(FAULT_RECORD_REASON.extract(words))),
-        answer_expected=bool(FAULT_RECORD_ANSWER_EXPECTED.extract(words)),
-        phase=bool(FAULT_RECORD_PHASE.extract(words)),
-        timestamp=int(FAULT_RECORD_TIMESTAMP.extract(words)),
-        merged_count=int(FAULT_RECORD_MERGED_COUNT.extract(words)),
+        tag=read(FAULT_RECORD_TAG),
+        pasid=read(FAULT_RECORD_PASID),
+        va=read(FAULT_RECORD_VA),
+        access=Access(read(FAULT_RECORD_ACCESS)),
+        reason=Reason(read(FAULT_RECORD_REASON)),
+        answer_expected=bool(read(FAULT_RECORD_ANSWER_EXPECTED)),
+        phase=bool(read(FAULT_RECORD_PHASE)),
+        timestamp=read(FAULT_RECORD_TIMESTAMP),
+        merged_count=read(FAULT_RECORD_MERGED_COUNT),
     )
 
 
 def resume_command(tag: int, *, cancel: bool) -> Words:
     """The command uint64[4] that answers one fault: by a replay, or by a cancel."""
-    words = pack_command(opcode=Opcode.RESUME, first=tag)
-    COMMAND_CANCEL.insert(words, int(cancel))
+    words = _RESUME.copy()
+    words[COMMAND_FIRST.word] = tag
+    if cancel:
+        words[COMMAND_CANCEL.word] |= np.uint64(COMMAND_CANCEL.mask)
     return words
 
 
 def replay_all_command() -> Words:
     """The command uint64[4] that replays every recorded fault that waits."""
-    return pack_command(opcode=Opcode.REPLAY_ALL)
+    return _REPLAY_ALL.copy()
 
 
 def cancel_command(pasid: int, first: int, last: int, access: Access) -> Words:

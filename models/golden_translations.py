@@ -53,6 +53,16 @@ class Walk:
     dropped: bool = False
 
 
+@dataclass(frozen=True)
+class _Meaning:
+    """What an entry says apart from any access."""
+
+    reason: Reason
+    permissions: int
+    address: int
+    device: bool
+
+
 class Translations:
     """Walks the tables of one device, and remembers."""
 
@@ -64,6 +74,7 @@ class Translations:
         self._cache: dict[tuple[int, int], list[Translation]] = {}
         self._links: dict[tuple[int, int], ArrayLink] = {}
         self._walks: list[Walk] = []
+        self._meanings: dict[int, _Meaning] = {}
 
     def remembered(self, pasid: int, va: int, access: Access) -> Translation | None:
         """The oldest translation of the page that serves the access."""
@@ -114,18 +125,28 @@ class Translations:
     def _look_in(self, link: ArrayLink, va: int, access: Access, walked_at: int) -> tuple[Reason, Translation | None]:
         slot = link.address + ((va - link.first_va) >> link.page_shift) * WORD_BYTES
         words, _ = self._tables.memory.shadow_read([slot])
-        decoded = decode(self._fmt, words, self._window)
-        reason = Reason(int(decoded.reason[0]))
+        meaning = self._meaning(int(words[0]))
+        reason = meaning.reason
         if reason is Reason.NONE and access in (Access.WRITE, Access.ATOMIC):
-            if not decoded.write[0]:
+            if not meaning.permissions & PERMISSION_WRITE:
                 reason = Reason.WRITE_PROTECT
-            elif access is Access.ATOMIC and not decoded.atomic[0]:
+            elif access is Access.ATOMIC and not meaning.permissions & PERMISSION_ATOMIC:
                 reason = Reason.ATOMIC_DENIED
         if reason is not Reason.NONE:
             return reason, None
-        permissions = int(decoded.write[0]) * PERMISSION_WRITE | int(decoded.atomic[0]) * PERMISSION_ATOMIC
-        address, device = int(decoded.page_address[0]), bool(decoded.device[0])
-        return reason, self._translation(address, device, permissions, walked_at)
+        return reason, self._translation(meaning.address, meaning.device, meaning.permissions, walked_at)
+
+    def _meaning(self, word: int) -> _Meaning:
+        """What an entry says; equal words are decoded once."""
+        meaning = self._meanings.get(word)
+        if meaning is None:
+            decoded = decode(self._fmt, [word], self._window)
+            permissions = int(decoded.write[0]) * PERMISSION_WRITE | int(decoded.atomic[0]) * PERMISSION_ATOMIC
+            meaning = _Meaning(
+                Reason(int(decoded.reason[0])), permissions, int(decoded.page_address[0]), bool(decoded.device[0])
+            )
+            self._meanings[word] = meaning
+        return meaning
 
     def _translation(self, address: int, device: bool, permissions: int, walked_at: int) -> Translation:
         page = page_of(address)

@@ -25,7 +25,7 @@ from models.errors import UserError
 from models.fault_records import FaultRecord, replay_all_command, resume_command
 from models.formats import EntryFormat
 from models.hmm.errors import HmmError
-from models.hmm.fault import handle_mm_fault
+from models.hmm.fault import FaultResult, handle_mm_fault
 from models.hmm.frames import DevicePagemap
 from models.hmm.memory_map import MemoryMap
 from models.hmm.mirror import hmm_mirror_register, hmm_mirror_unregister
@@ -207,8 +207,8 @@ class Driver:
                 await self.port.pause("driver: try again")
                 self.tables.free_array(work.staging)
                 return self.after_race(pending, faults)
-            words = self.tables.array_view(work.staging).copy()
-            linked = await self.commit(work, self.usable(work, words))
+            words = work.hmm_range.pfns.copy()
+            linked = await self.commit(work, words, self.usable(work, words))
         if not linked:
             self.tables.free_array(work.staging)
         return self.judge(work, pending, words)
@@ -244,7 +244,9 @@ class Driver:
             for fault in work.faults:
                 # A format without the flag cannot ask for pages back: touch them as get_user_pages() does.
                 if fault.bring_back and mm.page_table.lookup(fault.page).kind is EntryKind.DEVICE_PRIVATE:
-                    await handle_mm_fault(mm, work.hmm_range.vma, fault.page, write=fault.writes)
+                    result = await handle_mm_fault(mm, work.hmm_range.vma, fault.page, write=fault.writes)
+                    if result is not FaultResult.DONE:
+                        raise HmmError("EFAULT", f"the page at {fault.page:#x} does not come back")
         self.counters.hmm_calls += 1
         self.journal.add(RangeBegun(work.context.pasid, work.hmm_range.start, work.hmm_range.end))
         await hmm_vma_fault(work.hmm_range, self.options.block)
@@ -254,7 +256,7 @@ class Driver:
         return hmm_vma_range_done(work.hmm_range)
 
     def usable(self, work: Work, words: Words) -> Flags:
-        """bool[512]: the staged entries that the device may have: it understands them as pages of its own host."""
+        """bool[n]: which entries the device may have: it understands them as pages of its own or of the host."""
         decoded = self.decoded(words)
         usable: Flags = decoded.reason == Reason.NONE
         for pagemap in work.context.mm.frames.pagemaps:
@@ -262,22 +264,23 @@ class Driver:
                 usable &= ~pagemap.window.holds(decoded.pfn)
         return usable
 
-    async def commit(self, work: Work, usable: Flags) -> bool:
-        """Bring the usable entries to the device, as the words they are. The lock is held.
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
+        """Bring the usable ones of the range's entries to the device, as the words they are. The lock is held.
 
         All other entries of the 2 MiB stay as they are live.
-
         Returns whether the staging array is live now. Errors: RuntimeError if an entry would change in a way that needs
         an invalidation: the address space has not told of a change.
         """
         pasid, va = work.context.pasid, work.hmm_range.start
         self.counters.commits += 1
         self.journal.add(CommitBegun(pasid, va, work.hmm_range.end))
-        staged = self.tables.array_view(work.staging).copy()
-        merged = np.where(usable, staged, self.tables.live_words(pasid, va))
-        self.require_no_loss(self.tables.live_words(pasid, va), merged, va)
-        live = self.tables.array_of(pasid, va)
-        links = live is None or self.options.commit is CommitPolicy.SWAP
+        merged = self.tables.live_words(pasid, va)
+        first = (va % LEAF_BYTES) >> PAGE_SHIFT
+        part = merged[first : first + words.size]
+        changes = usable & (part != words)
+        self.require_no_loss(part[changes], words[changes], va)
+        part[usable] = words[usable]
+        links = self.tables.array_of(pasid, va) is None or self.options.commit is CommitPolicy.SWAP
         if links:
             self.tables.array_view(work.staging)[:] = merged
             self.tables.settle(work.staging)
@@ -290,6 +293,8 @@ class Driver:
 
     def require_no_loss(self, old: Words, new: Words, va: int) -> None:
         """Errors: RuntimeError if a live entry would lose its page or a permission without an invalidation."""
+        if bool((old == np.uint64(self._none)).all()):
+            return
         before, after = self.decoded(old), self.decoded(new)
         was = before.reason == Reason.NONE
         loses = (after.reason != Reason.NONE) | (after.pfn != before.pfn) | (before.write & ~after.write)
@@ -297,16 +302,15 @@ class Driver:
             raise RuntimeError(f"a live entry near {va:#x} would change although nothing was invalidated")
 
     def judge(self, work: Work, pending: list[PageFault], words: Words) -> list[Answer]:
-        """Replay the faults whose entries (of uint64[512] as HMM wrote them) were committed and fit.
+        """Replay the faults whose entries (`words` as HMM wrote them for the range) were committed and fit.
 
         A page that lies in another device's memory, or in the device's own without write permission, is asked back
         and tried again; once the fault's time is over it is cancelled.
         """
-        span = work.hmm_range.start // LEAF_BYTES * LEAF_BYTES
         decoded = self.decoded(words)
         answers: list[Answer] = []
         for fault in work.faults:
-            slot = (fault.page - span) >> PAGE_SHIFT
+            slot = (fault.page - work.hmm_range.start) >> PAGE_SHIFT
             if self.fits(decoded, slot, fault) and self.is_ours(work, decoded, slot):
                 answers += self.settle(pending, [fault], AnswerKind.REPLAY)
             elif fault.bring_back:

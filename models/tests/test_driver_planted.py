@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.arrays import PAGE_BYTES, Flags
+from models.arrays import PAGE_BYTES, Flags, Words
 from models.driver import Answer, DeviceContext, Driver, DriverOptions, Work
 from models.driver.batch import LEAF_BYTES, PageFault
 from models.fault_records import resume_command
@@ -51,11 +51,11 @@ class CommitsUnchecked(Driver):
 class AnswersBeforeCommit(Driver):
     """Replays faults before their entries are stored."""
 
-    async def commit(self, work: Work, usable: Flags) -> bool:
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
         """Answers first."""
         for fault in work.faults:
             await self.port.submit(np.stack([resume_command(record.tag, cancel=False) for record in fault.records]))
-        return await super().commit(work, usable)
+        return await super().commit(work, words, usable)
 
     async def answer(self, answers: list[Answer]) -> None:
         """Replays are out already."""
@@ -108,9 +108,9 @@ class CommitsWithoutLock(Driver):
                 await self.tables.store_changed(pasid, va, words)
         self.remembered: list[tuple[int, int, np.ndarray[tuple[int], np.dtype[np.uint64]]]] = []
 
-    async def commit(self, work: Work, usable: Flags) -> bool:
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
         """Remembers the whole array."""
-        linked = await super().commit(work, usable)
+        linked = await super().commit(work, words, usable)
         pasid, va = work.context.pasid, work.hmm_range.start // LEAF_BYTES * LEAF_BYTES
         self.remembered = [*getattr(self, "remembered", []), (pasid, va, self.tables.live_words(pasid, va))]
         return linked
@@ -119,11 +119,10 @@ class CommitsWithoutLock(Driver):
 class GrantsWriting(Driver):
     """Adds the WRITE flag to what HMM wrote."""
 
-    async def commit(self, work: Work, usable: Flags) -> bool:
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
         """Every page is writable, it thinks."""
-        words = self.tables.array_view(work.staging)
         words[usable] |= np.uint64(2)
-        return await super().commit(work, usable)
+        return await super().commit(work, words, usable)
 
 
 class HandsLiveArrayToHmm(Driver):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nobody waits for ever: storms through the smallest rings, deadlines, invalidations behind faults that nobody answers."""
+"""Nobody waits for ever: storms through the smallest rings, deadlines, invalidations behind unanswered faults."""
 
 from __future__ import annotations
 
