@@ -20,6 +20,12 @@ ENGINE = Design(
 )
 
 
+def broken_promise(log: Path) -> str:
+    """The first failed assertion of a log; empty if there is none. cocotb only sees that the simulator is gone."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line for line in lines if "Assertion failed" in line), "")
+
+
 @pytest.mark.simulation
 @pytest.mark.slow
 @pytest.mark.parametrize("test", ["engine_random", "engine_halts", "engine_interrupted", "engine_pace"])
@@ -37,4 +43,4 @@ def test_unit_engine(test: str, tmp_path: Path, seed: int) -> None:
         testcase=test,
         top=ENGINE.top,
     )
-    assert outcome.passed, outcome.failure
+    assert outcome.passed, broken_promise(outcome.log) or outcome.failure
