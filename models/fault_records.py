@@ -10,27 +10,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.arrays import Words
+from models.arrays import WORD_BYTES, Words
 from models.errors import UserError
-from models.structures import COMMAND_FIRST, Access, Opcode, Reason, StructureField, pack_command
+from models.structures import (
+    COMMAND_CANCEL,
+    COMMAND_FIRST,
+    FAULT_RECORD_ACCESS,
+    FAULT_RECORD_ANSWER_EXPECTED,
+    FAULT_RECORD_BYTES,
+    FAULT_RECORD_MERGED_COUNT,
+    FAULT_RECORD_PASID,
+    FAULT_RECORD_PHASE,
+    FAULT_RECORD_REASON,
+    FAULT_RECORD_TAG,
+    FAULT_RECORD_TIMESTAMP,
+    FAULT_RECORD_VA,
+    Access,
+    Opcode,
+    Reason,
+    StructureField,
+    pack_command,
+)
 
-FAULT_RECORD_WORDS = 4
-FAULT_RECORD_BYTES = 8 * FAULT_RECORD_WORDS
+FAULT_RECORD_WORDS = FAULT_RECORD_BYTES // WORD_BYTES
 TAG_SLOT_BITS = 8
+"""A tag's lowest bits: the place in the device's fault buffer. Above is the generation."""
 TAG_GENERATION_BITS = 24
-
-FAULT_RECORD_TAG = StructureField("fault_record", "tag", 0, 31, 0, False)
-FAULT_RECORD_PASID = StructureField("fault_record", "pasid", 0, 51, 32, False)
-FAULT_RECORD_ACCESS = StructureField("fault_record", "access", 0, 53, 52, False)
-FAULT_RECORD_ANSWER_EXPECTED = StructureField("fault_record", "answer_expected", 0, 54, 54, False)
-FAULT_RECORD_PHASE = StructureField("fault_record", "phase", 0, 55, 55, False)
-FAULT_RECORD_REASON = StructureField("fault_record", "reason", 0, 59, 56, False)
-FAULT_RECORD_VA = StructureField("fault_record", "va", 1, 63, 0, False)
-FAULT_RECORD_TIMESTAMP = StructureField("fault_record", "timestamp", 2, 63, 0, False)
-FAULT_RECORD_MERGED_COUNT = StructureField("fault_record", "merged_count", 3, 15, 0, False)
-
-COMMAND_CANCEL = StructureField("command", "cancel", 0, 11, 11, False)
-COMMAND_ACCESS = StructureField("command", "access", 0, 13, 12, False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ _RESUME = pack_command(opcode=Opcode.RESUME)
 _REPLAY_ALL = pack_command(opcode=Opcode.REPLAY_ALL)
 
 
-def pack_fault_record(record: FaultRecord) -> Words:
+def record_words(record: FaultRecord) -> Words:
     """The record as uint64[4]. Errors: UserError if a number does not fit into its field."""
     words = [0] * FAULT_RECORD_WORDS
     for field, value in (
@@ -72,7 +77,7 @@ def pack_fault_record(record: FaultRecord) -> Words:
     return np.array(words, dtype=np.uint64)
 
 
-def unpack_fault_record(words: Words) -> FaultRecord:
+def record_of(words: Words) -> FaultRecord:
     """The record of uint64[4]."""
     numbers = [int(word) for word in words]
 
@@ -108,9 +113,7 @@ def replay_all_command() -> Words:
 
 def cancel_command(pasid: int, first: int, last: int, access: Access) -> Words:
     """The command uint64[4] that cancels the recorded faults of a context, range (inclusive) and access."""
-    words = pack_command(opcode=Opcode.CANCEL, pasid=pasid, first=first, last=last)
-    COMMAND_ACCESS.insert(words, int(access))
-    return words
+    return pack_command(opcode=Opcode.CANCEL, pasid=pasid, first=first, last=last, access=int(access))
 
 
 def ring_phase(index: int, ring_log2: int) -> bool:

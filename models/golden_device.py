@@ -16,7 +16,7 @@ import numpy as np
 from models.arrays import PAGE_BYTES, WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.errors import UserError
-from models.fault_records import COMMAND_ACCESS, COMMAND_CANCEL, FaultRecord
+from models.fault_records import FaultRecord
 from models.formats import EntryFormat
 from models.golden_faults import FaultBuffer
 from models.golden_translations import IMMEDIATE_REASONS, Translation, Translations
@@ -288,10 +288,9 @@ class GoldenDevice:
             case Opcode.REPLAY_ALL:
                 self.faults.replay_all()
             case Opcode.RESUME:
-                cancels = bool(COMMAND_CANCEL.extract(command))
-                self.faults.resume(first, AnswerKind.CANCEL if cancels else AnswerKind.REPLAY)
+                self.faults.resume(first, AnswerKind.CANCEL if fields["cancel"] else AnswerKind.REPLAY)
             case Opcode.CANCEL:
-                self.faults.cancel(pasid, first, last, int(COMMAND_ACCESS.extract(command)))
+                self.faults.cancel(pasid, first, last, fields["access"])
             case other:
                 raise UserError(f"Send the golden device only commands that it serves: {other} is none.")
 

@@ -11,20 +11,19 @@ from dataclasses import dataclass, field
 
 from models.errors import UserError
 from models.fault_records import (
-    FAULT_RECORD_BYTES,
     FAULT_RECORD_WORDS,
     TAG_GENERATION_BITS,
     TAG_SLOT_BITS,
     FaultRecord,
-    pack_fault_record,
+    record_of,
+    record_words,
     ring_phase,
-    unpack_fault_record,
 )
 from models.golden_translations import page_of
 from models.host_events import AnswerIgnored, AnswerKind, FaultAnswered, FaultDropped, FaultRecorded, Journal
 from models.host_scheduler import Scheduler, SchedulerEvent
 from models.physical_memory import Owner, PhysicalMemory
-from models.structures import Access, Reason
+from models.structures import FAULT_RECORD_BYTES, Access, Reason
 
 LARGEST_RING_LOG2 = 15
 
@@ -165,7 +164,7 @@ class FaultBuffer:
             timestamp=fault.timestamp,
             merged_count=max(len(fault.requests), 1),
         )
-        self._memory.write_words(self._address(self._put), pack_fault_record(record), shadow=False)
+        self._memory.write_words(self._address(self._put), record_words(record), shadow=False)
         fault.recorded = True
         self.counters.recorded += 1
         self._journal.add(FaultRecorded(fault.tag, fault.pasid, fault.va, fault.access, fault.answer_expected))
@@ -185,7 +184,7 @@ class FaultBuffer:
         """Copy at most `limit` records, then give their places back. Errors: RuntimeError for a wrong phase bit."""
         records: list[FaultRecord] = []
         for index in range(self._get, min(self._put, self._get + limit)):
-            record = unpack_fault_record(self._memory.read_words(self._address(index), FAULT_RECORD_WORDS))
+            record = record_of(self._memory.read_words(self._address(index), FAULT_RECORD_WORDS))
             if record.phase is not ring_phase(index, self._ring_log2):
                 raise RuntimeError(f"fault record {index} has the wrong phase bit")
             records.append(record)

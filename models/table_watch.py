@@ -16,7 +16,7 @@ import numpy as np
 from models.arrays import PAGE_SHIFT, WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.entries import decode
-from models.fault_records import COMMAND_ACCESS, COMMAND_CANCEL, FaultRecord
+from models.fault_records import FaultRecord
 from models.formats import EntryFormat
 from models.geometry import INDEX_BITS, root_level, span_bits
 from models.hmm.memory_map import MemoryMap
@@ -111,16 +111,14 @@ class TableWatch:
         for command in commands:
             fields = {name: int(value) for name, value in unpack_command(command).items()}
             if fields["opcode"] == Opcode.RESUME:
-                cancel = bool(COMMAND_CANCEL.extract(command))
-                self._answered(fields["first"], AnswerKind.CANCEL if cancel else AnswerKind.REPLAY)
+                self._answered(fields["first"], AnswerKind.CANCEL if fields["cancel"] else AnswerKind.REPLAY)
             elif fields["opcode"] == Opcode.REPLAY_ALL:
                 for tag in list(self._waiting):
                     self._answered(tag, AnswerKind.REPLAY)
             elif fields["opcode"] == Opcode.CANCEL:
-                access = int(COMMAND_ACCESS.extract(command))
                 for tag, record in list(self._waiting.items()):
                     inside = fields["first"] <= record.va <= fields["last"]
-                    if inside and (record.pasid, record.access) == (fields["pasid"], access):
+                    if inside and (record.pasid, record.access) == (fields["pasid"], fields["access"]):
                         self._answered(tag, AnswerKind.CANCEL)
 
     def taken(self, records: Sequence[FaultRecord]) -> None:
