@@ -65,9 +65,8 @@ async def handle_mm_fault(mm: MemoryMap, vma: Vma, va: int, *, write: bool, may_
                 await _write_protected(mm, vma, page, entry)
             return FaultResult.DONE
         if VmFlags.VM_SHARED in vma.flags:
-            _map_shared(mm, vma, page)
-        else:
-            _map_anonymous(mm, vma, page, write)
+            return _map_shared(mm, vma, page)
+        _map_anonymous(mm, vma, page, write)
     except HmmError as error:
         if error.errno != "ENOMEM":
             raise
@@ -102,16 +101,19 @@ def _map_huge(mm: MemoryMap, vma: Vma, page: int, write: bool) -> bool:
     return True
 
 
-def _map_shared(mm: MemoryMap, vma: Vma, page: int) -> None:
+def _map_shared(mm: MemoryMap, vma: Vma, page: int) -> FaultResult:
     """The page of the object behind shared memory (shmem_fault()); the entry is writable wherever the area is."""
     assert vma.shared is not None
     number = vma.object_page(page)
     pfn = vma.shared.pages.get(number)
     if pfn is None:
         pfn = vma.shared.pages[number] = mm.frames.system.allocate()
+    if mm.frames.system.is_poisoned(pfn):
+        return FaultResult.HWPOISON
     mm.frames.take(np.array([pfn], dtype=np.uint64))
     writable = EntryFlags.WRITABLE if VmFlags.VM_WRITE in vma.flags else EntryFlags.NONE
     mm.page_table.set(page, EntryKind.PRESENT, pfn, writable)
+    return FaultResult.DONE
 
 
 async def _write_protected(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry) -> None:

@@ -97,11 +97,9 @@ class FramePool:
         counts = self._references[indices]
         if bool((counts < 0).any()):
             raise RuntimeError(f"page {int(pfns[np.argmin(counts)]):#x} was given back more often than it was taken")
-        for index in np.unique(indices[counts == 0]):
-            pfn = self.first_pfn + int(index)
-            self.memory.set_owner(self.address(pfn), PAGE_BYTES, Owner.NONE)
-            if not self._poisoned[index]:
-                self._free.append(pfn)
+        freed = np.unique(indices[counts == 0])
+        self.memory.owners.reshape(-1, PAGE_WORDS)[freed] = Owner.NONE
+        self._free.extend(self.first_pfn + int(index) for index in freed[~self._poisoned[freed]])
 
     def references(self, pfn: int) -> int:
         """Number of references to a page."""
@@ -110,6 +108,10 @@ class FramePool:
     def poison(self, pfn: int) -> None:
         """Never hand this page out again."""
         self._poisoned[pfn - self.first_pfn] = True
+
+    def is_poisoned(self, pfn: int) -> bool:
+        """Whether the page was lost."""
+        return bool(self._poisoned[pfn - self.first_pfn])
 
     def words(self, pfn: int) -> Words:
         """The page's bytes as a view uint64[512] of the shared memory. Write with store(), which keeps the shadow."""

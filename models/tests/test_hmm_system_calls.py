@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from models.arrays import PAGE_BYTES
+from models.formats import format_by_name
 from models.hmm import (
     Advice,
     CpuAccessError,
@@ -19,6 +21,8 @@ from models.hmm import (
     cpu_read,
     cpu_write,
     fork,
+    hmm_vma_range_done,
+    memory_failure,
 )
 from models.tests.hmm_bench import PLACE, HmmBench
 
@@ -178,5 +182,111 @@ def test_hmm_system_calls_huge_pages() -> None:
         assert await cpu_read(child, PLACE + (2 << 20), 6) == b"SECond"
         await child.exit()
         await mm.exit()
+
+    bench.scheduler.run(scenario())
+
+
+def test_hmm_system_calls_lost_page_of_shared_memory() -> None:
+    """A lost page of shared memory is lost for everybody, also for who maps it later; a private one until unmapped.
+
+    Stimulus: a shared page mapped by two spaces is lost; accesses; the private page's place is mapped anew.
+    Checking: SIGBUS in both; entries become poison in both; zeros in the new page; it is never handed out again.
+    Covers: MM-POISON, MM-SHARED.
+    """
+    bench = HmmBench()
+
+    async def scenario() -> None:
+        mm = bench.mm
+        shared = await mm.mmap(0, PAGE_BYTES, flags=MapFlags.MAP_SHARED)
+        private = await mm.mmap(0, PAGE_BYTES)
+        await cpu_write(mm, shared, b"s")
+        await cpu_write(mm, private, b"p")
+        child = await fork(mm)
+        await cpu_read(child, shared, 1)
+        lost = [mm.page_table.lookup(va).pfn for va in (shared, private)]
+        assert [await memory_failure(bench.frames, pfn) for pfn in lost] == [2, 2]
+        for space in (mm, child):
+            for va in (shared, private):
+                assert space.page_table.lookup(va).kind is EntryKind.HWPOISON
+                with pytest.raises(CpuAccessError, match="SIGBUS"):
+                    await cpu_read(space, va, 1)
+            await space.madvise(shared, PAGE_BYTES, Advice.MADV_DONTNEED)
+            with pytest.raises(CpuAccessError, match="SIGBUS"):
+                await cpu_write(space, shared, b"x")
+            await space.madvise(private, PAGE_BYTES, Advice.MADV_DONTNEED)
+            assert await cpu_read(space, private, 1) == bytes(1)
+            await cpu_write(space, private, b"n")
+        await child.exit()
+        await mm.exit()
+        assert bench.frames.system.pages_in_use() == 1
+        taken = {bench.frames.system.allocate() for _ in range(511 - len(lost))}
+        assert not taken & set(lost)
+
+    bench.scheduler.run(scenario())
+
+
+def test_hmm_system_calls_millions_of_pages() -> None:
+    """Calls on huge ranges cost what is mapped in them.
+
+    Stimulus: 64 TiB mapped, three pages written; look at 4 GiB of it; protect, fork, drop and unmap all of it.
+    Checking: entries found, bytes in the child; page tables gone.
+    Covers: MM-LARGE.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        await bench.begin()
+        size, gibibyte = 64 << 40, 1 << 30
+        start = await mm.mmap(0, size)
+        start_of_look = -(-(start + (5 << 40)) // gibibyte) * gibibyte
+        written = [start_of_look + offset for offset in (0, gibibyte, 4 * gibibyte - PAGE_BYTES)]
+        for va in written:
+            await cpu_write(mm, va, b"here")
+        look = bench.range(format_by_name("hmm_2018_flags"), start_of_look, 4 * gibibyte // PAGE_BYTES)
+        await bench.snapshot(look)
+        found = np.flatnonzero(look.pfns != look.words().none)
+        assert [start_of_look + int(place) * PAGE_BYTES for place in found] == written
+        assert hmm_vma_range_done(look)
+        await mm.mprotect(start, size, Prot.PROT_READ)
+        child = await fork(mm)
+        await mm.madvise(start, size, Advice.MADV_DONTNEED)
+        await mm.munmap(start, size)
+        assert [await cpu_read(child, va, 4) for va in written] == [b"here"] * 3
+        assert not mm.page_table.mapped_spans(0, 1 << 47)
+
+    bench.scheduler.run(scenario())
+
+
+@pytest.mark.parametrize("pages", [1, 512])
+def test_hmm_system_calls_write_to_page_nobody_shares(pages: int) -> None:
+    """A page that was shared is written in place once nobody shares it any more, and no mirror is told.
+
+    Stimulus: a page (of 4 KiB, of 2 MiB) forked; the child ends; a write, then again while a child lives.
+    Checking: the same page, writable, no invalidation; then another page, with one.
+    Covers: HMM-COW, HMM-NOTIFIER-ORDER.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        await bench.begin()
+        await mm.mmap(PLACE, pages * PAGE_BYTES, flags=MapFlags.MAP_PRIVATE | MapFlags.MAP_FIXED)
+        await mm.madvise(PLACE, pages * PAGE_BYTES, Advice.MADV_HUGEPAGE)
+        await cpu_write(mm, PLACE, b"data")
+        before = mm.page_table.lookup(PLACE)
+        assert before.huge == (pages == 512)
+        await (await fork(mm)).exit()
+        assert not mm.page_table.lookup(PLACE).writable
+        bench.mirror.updates.clear()
+        await cpu_write(mm, PLACE, b"more")
+        assert mm.page_table.lookup(PLACE) == before
+        assert not bench.mirror.updates
+        child = await fork(mm)
+        bench.mirror.updates.clear()
+        await cpu_write(mm, PLACE, b"else")
+        assert mm.page_table.lookup(PLACE).pfn != before.pfn
+        assert [(update.start, update.end) for update in bench.mirror.updates][-1] == (PLACE, PLACE + PAGE_BYTES)
+        assert await cpu_read(child, PLACE, 4) == b"more"
 
     bench.scheduler.run(scenario())
