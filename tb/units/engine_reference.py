@@ -45,10 +45,16 @@ class Request:
     va: int
     access: Access
 
+    def __str__(self) -> str:
+        return f"{self.access.name} of va {self.va:#x} pasid {self.pasid:#x}"
+
 
 @dataclass(frozen=True)
 class Release:
     """The end of the grant that is open."""
+
+    def __str__(self) -> str:
+        return "release"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,9 @@ class LineRead:
 
     device: bool
     address: int
+
+    def __str__(self) -> str:
+        return f"read of {'device' if self.device else 'system'} line {self.address:#x}"
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,10 @@ class LineWrite:
     address: int
     strobe: int
     data: bytes
+
+    def __str__(self) -> str:
+        place = f"{'device' if self.device else 'system'} line {self.address:#x}"
+        return f"write into {place} strobe {self.strobe:#018x} bytes {self.data.hex()}"
 
 
 Transfer = Request | Release | LineRead | LineWrite
