@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
+
+from sim.paths import BUILD
+from sim.simulation import WAVES_DIRECTORY
+
+WAVES = BUILD / "waves"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the options of this project."""
     group = parser.getgroup("simulation")
     group.addoption("--seed", type=int, default=1, help="seed of everything that tests draw (default 1)")
-    group.addoption("--waves", action="store_true", help="simulations leave wave files beside their logs")
+    group.addoption("--waves", action="store_true", help="simulations of checked builds record waves in build/waves")
 
 
 @pytest.fixture
@@ -20,8 +28,16 @@ def seed(request: pytest.FixtureRequest) -> int:
     return value
 
 
-@pytest.fixture
-def waves(request: pytest.FixtureRequest) -> bool:
-    """Whether simulations write waves (checked build only)."""
-    value: bool = request.config.getoption("--waves")
-    return value
+def pytest_configure(config: pytest.Config) -> None:
+    """Tells every simulation of this run, also those of worker processes, where waves go."""
+    if config.getoption("--waves") and not hasattr(config, "workerinput"):
+        shutil.rmtree(WAVES, ignore_errors=True)
+        WAVES.mkdir(parents=True)
+        os.environ[WAVES_DIRECTORY] = str(WAVES)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Lists the wave files."""
+    if config.getoption("--waves"):
+        for path in sorted(WAVES.glob("*.fst")):
+            terminalreporter.write_line(f"waves: {path}")

@@ -163,6 +163,11 @@ def _compile(design: Design, flags: Sequence[str], directory: Path, log: Path) -
         raise UserError(f"The simulator does not build: {first_error(lines)}; the whole output is in {log}.")
 
 
+def records_waves(executable: Path) -> bool:
+    """Whether a build can record waves: only the checked ones can."""
+    return "checked" in executable.parent.name.split("-")
+
+
 def _prune(output: Path, name: str) -> None:
     """Removes all but the newest builds of one flavour and configuration."""
     builds = sorted(output.glob(f"{name}-*/{EXECUTABLE}"), key=lambda path: path.stat().st_mtime, reverse=True)

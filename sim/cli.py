@@ -82,6 +82,7 @@ def list_cases() -> None:
     "--path", "case_path", default="batch", show_default=True, help="batch or agent: who hands over requests."
 )
 @click.option("--format", "entry_format", default=None, help="Entry format: a name, or a file with one format.")
+@click.option("--recording", type=click.Path(path_type=Path), default=None, help="kernel-arrays: only this file.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
 def run(
     case: str,
@@ -91,6 +92,7 @@ def run(
     waves_from: int,
     case_path: str,
     entry_format: str | None,
+    recording: Path | None,
     json_file: Path | None,
 ) -> None:
     """Run CASE (a name that `list` shows, or the directory of a saved case) and check it."""
@@ -103,6 +105,7 @@ def run(
         waves_from=waves_from,
         case_path=case_path,
         entry_format=entry_format,
+        recording=recording,
         json_file=json_file,
     )
     if not run_case(case, options):
@@ -114,7 +117,7 @@ def run(
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything that tests draw."
 )
-@click.option("--waves", is_flag=True, help="Simulations leave waves beside their logs.")
+@click.option("--waves", is_flag=True, help="Checked builds record waves in build/waves.")
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; as many as processors by default.")
 def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
     """Run the tests: all, or TEST (a file, a folder, a file::test, or a pytest -k expression)."""

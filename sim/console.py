@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -10,8 +12,18 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-console = Console(highlight=False, soft_wrap=True)
-messages = Console(highlight=False, soft_wrap=True, stderr=True)
+PLAIN_WIDTH = 140
+"""Columns of a table where no terminal tells its width."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """The console of this process, or the one for what must not mix with its output."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
+
+
+console = make_console()
+messages = make_console(stderr=True)
 """For commands whose standard output is not theirs alone."""
 PLAIN_STEPS = 10
 """Without a terminal a task says so this often."""

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from models.registers import Register
@@ -15,6 +16,7 @@ from sim.console import console
 
 OK = "OK"
 TABLE_WIDTH = 110
+"""Columns that the tables need."""
 
 
 @dataclass
@@ -137,8 +139,9 @@ def print_report(rows: list[Row], rules: list[str]) -> None:
         str(sum(row.cycles for row in rows)),
         str(sum(row.mismatches for row in rows)),
     )
+    wide = Console(width=max(console.width, TABLE_WIDTH), file=console.file, highlight=False)
     for table in (work, reasons):
-        console.print(table, width=max(console.width, TABLE_WIDTH), crop=False)
+        wide.print(table)
     console.print("* the kernel's own format, words as they are; every other row: the same pages in that format")
     console.print("arrays of calls that failed or lost their sequence are never linked")
     for rule in rules:

@@ -37,6 +37,7 @@ class RunOptions:
     waves_from: int = 0
     case_path: str = "batch"
     entry_format: str | None = None
+    recording: Path | None = None
     json_file: Path | None = None
 
     def chosen_flavour(self) -> Flavour:
@@ -114,12 +115,29 @@ def _tell(case: Case, outcome: SimulationOutcome, summaries: list[dict[str, Any]
     console.print(f"{'passed' if outcome.passed else 'FAILED'}: {case.name}; log: {outcome.log}", markup=False)
 
 
+def run_main_job(options: RunOptions) -> bool:
+    """Runs every recorded array; True if everything was checked and nothing differed. Errors: UserError."""
+    from sim.kernel_arrays import KernelArraysOptions, run_kernel_arrays
+
+    chosen = KernelArraysOptions(
+        seed=options.seed,
+        flavour=options.chosen_flavour(),
+        waves=options.waves,
+        waves_from=options.waves_from,
+        case_path=options.chosen_path(),
+        entry_format=options.entry_format,
+        recording=options.recording,
+        json_file=options.json_file,
+    )
+    return run_kernel_arrays(chosen) == 0
+
+
 def run_case(text: str, options: RunOptions) -> bool:
     """Runs and tells; True if everything was checked and nothing differed. Errors: UserError for bad input."""
     if text.replace("_", "-") == MAIN_JOB:
-        from sim.kernel_arrays import run_kernel_arrays
-
-        return run_kernel_arrays(options)
+        return run_main_job(options)
+    if options.recording is not None:
+        raise UserError(f"--recording belongs to {MAIN_JOB}; leave it away.")
     flavour = options.chosen_flavour()
     case_path = options.chosen_path()
     case, entry = _case_and_spec(text, options)

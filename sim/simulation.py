@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sim import toolchain
+from sim.build import records_waves
 from sim.paths import ROOT
 
 LAST_LINES = 15
@@ -28,6 +29,9 @@ DEFAULT_TIMEOUT = 600.0
 POLL_SECONDS = 0.1
 PROGRESS_MARK = "@progress "
 """A line of the log that begins so tells, as JSON, how far a run is."""
+
+WAVES_DIRECTORY = "HMM_WAVES_DIRECTORY"
+"""Environment variable: every run of a build that can record waves does, into this directory."""
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -193,7 +197,9 @@ def simulate(
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     results = out / "results.xml"
-    waves_file = out / "waves.fst"
+    everywhere = os.environ.get(WAVES_DIRECTORY)
+    waves_file = Path(everywhere) / f"{out.parent.name}-{out.name}.fst" if everywhere else out / "waves.fst"
+    waves = waves or (everywhere is not None and records_waves(executable))
     for stale in (results, waves_file, out / "summary.json"):
         stale.unlink(missing_ok=True)
     variables = {**_environment(module, top, out, seed, spec), **(environment or {})}
@@ -213,6 +219,8 @@ def simulate(
     status, timed_out = _run(command, variables, log, timeout, progress)
     seconds = time.monotonic() - started
     failure, tests = _judge(results, status, timeout if timed_out else None, log)
+    if failure and waves_file.is_file():
+        failure += f"\nwaves: {waves_file}"
     return SimulationOutcome(
         failure=failure,
         tests=tests,

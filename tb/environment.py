@@ -150,12 +150,19 @@ class Environment:
             everything |= Cause.REQUESTS_DONE
         if run.actions.size:
             everything |= Cause.ACTIONS_DONE
+        actions, results = run.actions, run.results
         counters: dict[str, int] = {}
         failures = await self._wait(everything, run)
-        dump = describe_stall(self.top, run.wanted, run.responses, run.actions, run.results)
         if not failures:
-            failures, counters, dump = await self._drain(run)
-        return self._result(run, counters, dump if Cause.STALLED in failures else "", Cause.STALLED in failures)
+            actions = drain_actions()
+            results = np.zeros(actions.size, dtype=ACTION_RESULT_DTYPE)
+            self.simulator.set_actions(actions, results)
+            failures = await self._wait(Cause.ACTIONS_DONE, run)
+            if not failures:
+                counters = counter_values(results)
+        stalled = Cause.STALLED in failures
+        dump = describe_stall(self.top, run.wanted, run.responses, actions, results) if stalled else ""
+        return self._result(run, counters, dump, stalled)
 
     async def _wait(self, everything: Cause, run: _Run) -> Cause:
         """Waits until all of `everything` was raised, or a failure. Returns the failures. Errors: Interrupted."""
@@ -172,16 +179,6 @@ class Environment:
             if everything & ~seen:
                 await ValueChange(self.top.wake)
         return seen & FAILURES
-
-    async def _drain(self, run: _Run) -> tuple[Cause, dict[str, int], str]:
-        """(failures, counters, dump): lets the device become idle and reads its counters."""
-        actions = drain_actions()
-        results = np.zeros(actions.size, dtype=ACTION_RESULT_DTYPE)
-        self.simulator.set_actions(actions, results)
-        failures = await self._wait(Cause.ACTIONS_DONE, run)
-        if failures:
-            return failures, {}, describe_stall(self.top, run.wanted, run.responses, actions, results)
-        return failures, counter_values(results), ""
 
     def _result(self, run: _Run, counters: dict[str, int], dump: str, stalled: bool) -> CaseResult:
         events = self.simulator.events()

@@ -32,7 +32,7 @@ INVARIANTS: dict[str, str] = {
     "OWNER": "The device reads only tables and commands, and writes only fence values.",
     "ASSERTION": "No assertion of the device or of a protocol checker fails.",
 }
-"""What is checked, by name. The numbers are those of docs/invariants.md."""
+"""What is checked, by name, each in a sentence."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class HostScript:
     def __init__(self, ring: CommandRing | None = None) -> None:
         self.ring = ring
         self.tail = 0
+        self._untaken = 0
         self._actions: list[tuple[int, int, int, int, int, int, int, int]] = []
         self._expectations: list[tuple[int, int, int, int]] = []
 
@@ -183,11 +184,15 @@ class HostScript:
     def command(self, words: ArrayLike, when: When = AT_ONCE, *, ring_tail: bool = True) -> int:
         """Stores the four words of a command into the ring's next slot and, if `ring_tail`, tells the device.
 
-        Several commands may be stored and told with one tail write. Errors: UserError if the case has no ring, or if
-        more commands are stored at once than it has slots.
+        Several commands may be stored and told with one tail write. A ring that may be full is waited for first.
+        Errors: UserError if the case has no ring.
         """
         if self.ring is None:
             raise UserError("Give the case a command ring: it has commands.")
+        if self._untaken >= 1 << self.ring.log2:
+            self.tell_tail()
+            self.wait_taken()
+        self._untaken += 1
         slot = self.tail & ((1 << self.ring.log2) - 1)
         self.write_words(self.ring.base + COMMAND_BYTES * slot, words, when)
         self.tail = (self.tail + 1) & 0xFFFF_FFFF
@@ -199,7 +204,13 @@ class HostScript:
 
     def wait_taken(self, when: When = AT_ONCE) -> int:
         """Waits until the device has taken every command submitted so far, so that the ring is empty."""
+        self._untaken = 0
         return self.wait_register(Register.COMMAND_HEAD, self.tail, when, mask=registers.COMMAND_HEAD_INDEX.mask)
+
+    def restart_ring(self) -> int:
+        """Sets the tail to 0 while the ring is off; what was submitted and not taken is forgotten."""
+        self.tail = self._untaken = 0
+        return self.tell_tail()
 
     def invalidate(
         self, pasid: int | None, first: int = 0, last: int = LAST_ADDRESS, when: When = AT_ONCE, *, tail: bool = True

@@ -234,10 +234,14 @@ class _Judge:
 
     def _invariant(self, asked: Asked, came: Answer, answers: list[Answer]) -> str:
         """The name of what is broken."""
+        # An old translation may cover less than its entry said.
+        allowed = [answer._replace(order=0) for answer in answers]
+        if came._replace(order=0) not in allowed:
+            old = self._allowed.answers(asked, protected=False)
+            if any(each._replace(order=min(each.order, came.order)) == came for each in old):
+                return "I1"
         if came.status != STATUS_OK:
             return "REASON"
-        if came in self._allowed.answers(asked, protected=False):
-            return "I1"
         translations = [answer for answer in answers if answer.status == STATUS_OK]
         if not translations:
             reasons = {answer.reason for answer in answers}

@@ -127,7 +127,7 @@ def protections(case: Case, result: CaseResult, dropping: list[Command]) -> list
         whole = (first, last) == (0, LAST_ADDRESS)
         opcode = Opcode.INVALIDATE_CONTEXT if whole else Opcode.INVALIDATE
         found.append(
-            Command(-1, cycle, opcode, int(mark["pasid"]), False, first, last, False, taken=cycle, fence=cycle)
+            Command(-1, 0, cycle, opcode, int(mark["pasid"]), False, first, last, False, taken=cycle, fence=cycle)
         )
     return sorted(found, key=lambda each: each.taken)
 

@@ -11,7 +11,7 @@ import pytest
 from models.errors import UserError
 from sim import build as build_module
 from sim.build import Design, build, build_by_name, configurations, content_key, first_error
-from sim.simulation import SimulationOutcome, read_results, simulate
+from sim.simulation import WAVES_DIRECTORY, SimulationOutcome, read_results, simulate
 
 COUNTER = """\
 module tb_top #(
@@ -77,7 +77,12 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Design:
     )
     (root / "tb/cpp/main.cpp").write_text(main + "\nvoid vl_stop(const char*, int, const char*) {}\n")
     (root / "counter_tests.py").write_text(TESTS)
-    return Design(root=root, file_lists=("rtl/counter.f",), source_folders=("rtl", "tb/cpp"))
+    return Design(
+        root=root,
+        file_lists=("rtl/counter.f",),
+        source_folders=("rtl", "tb/cpp"),
+        extra_flags=("--public-depth", "1", "-CFLAGS", "-DVL_USER_STOP"),
+    )
 
 
 def _simulate(
@@ -241,17 +246,27 @@ def test_simulation_stale_results_do_not_count(counter: Design, tmp_path: Path) 
 
 @pytest.mark.simulation
 @pytest.mark.slow
-def test_simulation_waves_and_coverage_of_the_checked_build(counter: Design, tmp_path: Path) -> None:
-    """Stimulus: the checked build with and without waves.
-    Checking: a wave file exactly when asked for, and a coverage file.
+def test_simulation_waves_and_coverage_of_the_checked_build(
+    counter: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stimulus: the checked build without waves, with waves, and with a directory for the waves of all runs.
+    Checking: a wave file exactly when asked for and where, named in a failure's message; and a coverage file.
     Covers: SIMULATION-WAVES.
     """
+    monkeypatch.delenv(WAVES_DIRECTORY, raising=False)
     executable = build("checked", "default", counter)
     plain = _simulate(counter, executable, tmp_path, "counts")
     assert plain.passed and plain.waves is None, plain.failure
     assert (tmp_path / "coverage.dat").is_file()
     waved = _simulate(counter, executable, tmp_path, "counts", waves=True)
     assert waved.passed and waved.waves is not None and waved.waves.stat().st_size > 0, waved.failure
+    together = tmp_path / "together"
+    together.mkdir()
+    monkeypatch.setenv(WAVES_DIRECTORY, str(together))
+    bad = _simulate(counter, executable, tmp_path / "bad", "finds_a_mistake")
+    assert bad.waves is not None and bad.waves.parent == together and str(bad.waves) in bad.failure
+    fast = _simulate(counter, build("fast", "default", counter), tmp_path / "fast", "counts")
+    assert fast.passed and fast.waves is None
 
 
 def test_simulation_results_are_read(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from models.formats import FORMATS_FILE
+from models.kernel_recording import recordings
 from sim.paths import ROOT
 from sim.run_case import RunOptions, known_cases, run_case
 from sim.simulation import read_summaries
@@ -68,19 +69,19 @@ def test_cli_bad_input_is_one_sentence(arguments: list[str], said: list[str]) ->
 
 
 def _one_format(tmp_path: Path, **changes: object) -> Path:
-    content = yaml.safe_load(FORMATS_FILE.read_text())
-    first = content["formats"][0]
+    first = yaml.safe_load(FORMATS_FILE.read_text())["formats"][0]
     path = tmp_path / "format.yaml"
-    path.write_text(yaml.safe_dump({**content, "formats": [{**first, **changes}]}))
+    path.write_text(yaml.safe_dump({**first, **changes}))
     return path
 
 
+@pytest.mark.simulation
 def test_cli_contradictory_format_is_one_sentence(tmp_path: Path) -> None:
     """Stimulus: a file with one format, its VALID mask 0; the same format unchanged.
     Checking: one sentence that names the contradiction and status 2; the unchanged one is taken.
     Covers: CLI-ERRORS.
     """
-    _assert_one_sentence(_sim("run", "smoke", "--format", str(_one_format(tmp_path, valid=0))), "VALID_ZERO")
+    _assert_one_sentence(_sim("run", "smoke", "--format", str(_one_format(tmp_path, valid=0))), "the VALID mask is 0")
     good = _sim("run", "smoke", "--format", str(_one_format(tmp_path)))
     assert good.returncode == 0, good.stdout + good.stderr
 
@@ -94,6 +95,19 @@ def test_cli_truncated_format_file_is_one_sentence(tmp_path: Path) -> None:
     text = FORMATS_FILE.read_text()
     path.write_text(text[: len(text) // 2])
     _assert_one_sentence(_sim("run", "smoke", "--format", str(path)), "half.yaml")
+
+
+def test_cli_truncated_recording_is_one_sentence(tmp_path: Path) -> None:
+    """Stimulus: the first half of a recording; a recording that is not there; a recording for another case.
+    Checking: one sentence that names the file, or the case that takes one; status 2.
+    Covers: CLI-ERRORS.
+    """
+    path = tmp_path / "half.jsonl.gz"
+    content = recordings()[0].read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    _assert_one_sentence(_sim("run", "kernel-arrays", "--recording", str(path)), "half.jsonl.gz")
+    _assert_one_sentence(_sim("run", "kernel-arrays", "--recording", str(tmp_path / "absent.gz")), "absent.gz")
+    _assert_one_sentence(_sim("run", "smoke", "--recording", str(path)), "kernel-arrays")
 
 
 def test_cli_missing_compiler_is_one_sentence(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ PROJECT = {
     "models/checked.py": "def double(x: int) -> int:\n    return x + x\n",
     "models/unchecked.py": "def triple(x: int) -> int:\n    return x + x + x\n",
     "models/endless.py": "def last(x: int) -> int:\n    while x < 3:\n        x = x + 1\n    return x\n",
-    "test_it.py": (
+    "tb/test_it.py": (
         "from models import checked, endless, unchecked\n"
         "def test_double():\n    assert checked.double(3) == 6\n"
         "def test_last():\n    assert endless.last(1) == 3\n"
@@ -193,7 +193,7 @@ def test_breaker_tells_killed_survived_and_timeout(small_project: Path) -> None:
     Covers: BREAK-VERDICT.
     """
     killed = breaker.break_lines(seed=1, draws=2, paths=["models/checked.py"], jobs=2)
-    assert [(verdict.result, verdict.by) for verdict in killed] == [("killed", "test_it.py::test_double")] * 2
+    assert [(verdict.result, verdict.by) for verdict in killed] == [("killed", "tb/test_it.py::test_double")] * 2
     survived = breaker.break_lines(seed=1, draws=1, paths=["models/unchecked.py"])
     assert [(verdict.result, verdict.by, verdict.line) for verdict in survived] == [("survived", "", 2)]
     seeds = breaker.break_lines(seed=3, draws=4, paths=["models/endless.py"], timeout=5.0, jobs=2)
@@ -209,5 +209,5 @@ def test_breaker_refuses_a_tree_that_fails(small_project: Path) -> None:
     Covers: BREAK-VERDICT.
     """
     (small_project / "models/checked.py").write_text("def double(x: int) -> int:\n    return x\n")
-    with pytest.raises(UserError, match=r"does not pass \(test_it.py::test_double\)"):
+    with pytest.raises(UserError, match=r"does not pass \(tb/test_it.py::test_double\)"):
         breaker.break_lines(seed=1, draws=1, paths=["models"])

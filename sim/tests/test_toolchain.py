@@ -99,3 +99,20 @@ def test_toolchain_missing_python_library_is_one_sentence(monkeypatch: pytest.Mo
     monkeypatch.setattr("find_libpython.find_libpython", lambda: None)
     with pytest.raises(UserError, match=r"apt-get install libpython3\.\d+"):
         toolchain.python_library()
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_toolchain_compiler_cache_is_used_when_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: bool
+) -> None:
+    """Stimulus: a PATH with and without ccache.
+    Checking: a build uses it exactly if it is there, with paths relative to the project.
+    Covers: TOOLCHAIN-ENVIRONMENT.
+    """
+    monkeypatch.delenv("OBJCACHE", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if present:
+        (tmp_path / "ccache").symlink_to("/bin/true")
+    environment = toolchain.tool_environment(tmp_path)
+    assert environment.get("OBJCACHE") == ("ccache" if present else None)
+    assert (environment.get("CCACHE_BASEDIR") == str(tmp_path.resolve())) is present

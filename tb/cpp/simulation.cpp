@@ -109,13 +109,13 @@ int Simulation::run() {
     look_for_interrupt();
     if (interrupts_taken_ > 1) {
       std::fputs("Interrupted a second time: the simulation ends at once.\n", stderr);
-      break;
+      finish();
+      return kExitInterrupted;
     }
     step_to(next_event());
   }
   top_->final();
   finish();
-  if (interrupts_taken_ > 0) return kExitInterrupted;
   const auto& state = testbench();
   if (!state.failures_read) {
     std::fprintf(stderr, "%s (and nothing looked at it)\n", state.failures.texts().front().c_str());

@@ -8,7 +8,10 @@ from typing import Any
 
 from tb.case import Case
 from tb.scenarios.directed import levels, reasons, smoke
+from tb.scenarios.fences import bus_errors, fences
+from tb.scenarios.invalidate import invalidate
 from tb.scenarios.kernel_arrays import kernel_arrays
+from tb.scenarios.races import races
 from tb.scenarios.random_tables import pressure, random_tables
 
 Scenario = Callable[[int, dict[str, Any]], Case]
@@ -19,6 +22,10 @@ SCENARIOS: dict[str, Scenario] = {
     "levels": levels,
     "random_tables": random_tables,
     "pressure": pressure,
+    "invalidate": invalidate,
+    "races": races,
+    "fences": fences,
+    "bus_errors": bus_errors,
     "kernel_arrays": kernel_arrays,
 }
 """What `python -m sim run` knows, and what a list of cases may name."""

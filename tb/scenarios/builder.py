@@ -8,34 +8,40 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.arrays import WORD_BYTES, Words
+from models.arrays import PAGE_BYTES, WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.entries import none_word
 from models.errors import UserError
-from models.formats import EntryFormat, format_by_name, load_formats, require_consistent
+from models.formats import EntryFormat, format_by_name, load_format_file, require_consistent
+from models.geometry import DIRECTORY_BYTES
 from models.golden_mmu import GoldenMmu
 from models.pages import NO_WINDOW, Window
 from models.physical_memory import Owner, PhysicalMemory
 from models.structures import COMMAND_BYTES
-from tb.case import CLEAN_DTYPE, DEFAULT_WATCHDOG_CYCLES, Case, CommandRing, MemorySettings, image_of
+from tb.case import (
+    CLEAN_DTYPE,
+    DEFAULT_CONFIGURATION,
+    DEFAULT_WATCHDOG_CYCLES,
+    Case,
+    CommandRing,
+    MemorySettings,
+    image_of,
+)
 from tb.host_script import LAST_ADDRESS, HostScript, join_requests
 from tb.records import Requests
 
 NO_RING = None
+VA_BITS: dict[str, Literal[48, 57]] = {"default": 48, "tiny": 48, "va57": 57}
+"""Width of a virtual address in each configuration of the device."""
 
 
 def chosen_format(text: str) -> EntryFormat:
-    """A format by its name, or the only one in a file.
+    """A format by its name, or the one in a file.
 
     Errors: UserError if there is no such format or file, or if the device must refuse the format.
     """
     path = Path(text)
-    if not path.is_file():
-        return require_consistent(format_by_name(text))
-    formats = list(load_formats(path).values())
-    if len(formats) != 1:
-        raise UserError(f"{path} holds {len(formats)} formats; give a file with exactly one.")
-    return require_consistent(formats[0])
+    return require_consistent(load_format_file(path) if path.is_file() else format_by_name(text))
 
 
 class CaseBuilder:
@@ -53,23 +59,33 @@ class CaseBuilder:
         *,
         context_count: int,
         window: Window = NO_WINDOW,
-        va_bits: Literal[48, 57] = 48,
+        parameters: dict[str, Any] | None = None,
         settings: MemorySettings | None = None,
         ring_log2: int | None = NO_RING,
         interrupt_enable: int = 0,
         watchdog_cycles: int = DEFAULT_WATCHDOG_CYCLES,
     ) -> None:
-        """`ring_log2`: log2 of the slots of the command ring, None if the case has none."""
+        """`ring_log2`: log2 of the slots of the command ring, None if the case has none.
+
+        `parameters`: what the scenario was asked for; "configuration" in it names the device's configuration.
+        Errors: UserError for an unknown configuration.
+        """
+        self.parameters = dict(parameters or {})
+        self.configuration = str(self.parameters.get("configuration", DEFAULT_CONFIGURATION))
+        if self.configuration not in VA_BITS:
+            raise UserError(f"There is no configuration {self.configuration}; choose one of {', '.join(VA_BITS)}.")
         self.name = name
         self.seed = seed
         self.format = fmt
         self.window = window
-        self.va_bits: Literal[48, 57] = va_bits
+        self.va_bits = VA_BITS[self.configuration]
         self.settings = settings or MemorySettings()
         self.interrupt_enable = interrupt_enable
         self.watchdog_cycles = watchdog_cycles
         self.memory = PhysicalMemory(self.settings.size, self.settings.base)
-        self.tables = DeviceTables(self.memory, va_bits=va_bits, context_count=context_count, none_word=none_word(fmt))
+        self.tables = DeviceTables(
+            self.memory, va_bits=self.va_bits, context_count=context_count, none_word=none_word(fmt)
+        )
         self.ring: CommandRing | None = None
         if ring_log2 is not None:
             base = self.memory.allocate(COMMAND_BYTES << ring_log2, owner=Owner.COMMAND)
@@ -89,6 +105,11 @@ class CaseBuilder:
         """Appends requests."""
         self._requests.append(requests)
 
+    @property
+    def asked(self) -> int:
+        """How many requests there are so far."""
+        return sum(requests.size for requests in self._requests)
+
     def fence_word(self) -> int:
         """The bus address of a new word for the value of a fence, alone in its line; 0 for now."""
         address = self.memory.allocate(WORD_BYTES, owner=Owner.FENCE)
@@ -98,6 +119,12 @@ class CaseBuilder:
     def spare_array(self, words: Words) -> int:
         """The bus address of a new array that nothing points to yet."""
         address = self.memory.allocate(words.size * WORD_BYTES, owner=Owner.ARRAY)
+        self.memory.write_words(address, words)
+        return address
+
+    def spare_directory(self, words: Words) -> int:
+        """The bus address of a new directory that nothing points to yet."""
+        address = self.memory.allocate(DIRECTORY_BYTES, PAGE_BYTES, Owner.DIRECTORY)
         self.memory.write_words(address, words)
         return address
 
@@ -112,8 +139,8 @@ class CaseBuilder:
             self.memory, self.format, self.window, tables.context_base, tables.context_count, va_bits=self.va_bits
         )
 
-    def build(self, parameters: dict[str, Any] | None = None) -> Case:
-        """The case."""
+    def build(self, **figures: object) -> Case:
+        """The case. `figures` are told in its parameters, beside what it was asked for."""
         return Case(
             name=self.name,
             seed=self.seed,
@@ -121,6 +148,7 @@ class CaseBuilder:
             context_base=self.tables.context_base,
             context_count=self.tables.context_count,
             window=self.window,
+            configuration=self.configuration,
             va_bits=self.va_bits,
             memory=self.settings,
             command_ring=self.ring,
@@ -131,5 +159,5 @@ class CaseBuilder:
             actions=self.script.actions(),
             expectations=self.script.expectations(),
             clean=np.array(self._clean, dtype=CLEAN_DTYPE),
-            parameters=dict(parameters or {}),
+            parameters={**self.parameters, **figures},
         )

@@ -57,7 +57,7 @@ def every_kind(fmt: EntryFormat) -> Words:
 def smoke(seed: int, parameters: dict[str, Any]) -> Case:
     """A few pages of every kind, each with every access, twice; `format`: which format."""
     fmt = chosen_format(str(parameters.get("format", "hmm_2018_flags")))
-    builder = CaseBuilder("smoke", seed, fmt, context_count=4, window=WINDOW)
+    builder = CaseBuilder("smoke", seed, fmt, context_count=4, window=WINDOW, parameters=parameters)
     rng = np.random.default_rng(seed)
     words = every_kind(fmt)
     builder.tables.bind(1)
@@ -66,7 +66,7 @@ def smoke(seed: int, parameters: dict[str, Any]) -> Case:
     va = np.uint64(BASE_VA) + page.astype(np.uint64) * np.uint64(PAGE_BYTES)
     va = np.tile(va, 2) + rng.integers(PAGE_BYTES, size=2 * page.size, dtype=np.uint64)
     builder.ask(make_requests(va, 1, np.tile(ALL_ACCESSES, 2 * words.size)))
-    return builder.build(parameters)
+    return builder.build()
 
 
 class _Corner:
@@ -108,7 +108,7 @@ def reasons(seed: int, parameters: dict[str, Any]) -> Case:
     Where two reasons meet, the first of the table must win.
     """
     fmt = format_by_name("linux_5_8")
-    builder = CaseBuilder("reasons", seed, fmt, context_count=16, window=WINDOW)
+    builder = CaseBuilder("reasons", seed, fmt, context_count=16, window=WINDOW, parameters=parameters)
     memory, tables = builder.memory, builder.tables
     root = tables.bind(1)
     corner = _Corner(builder, 1)
@@ -140,15 +140,17 @@ def reasons(seed: int, parameters: dict[str, Any]) -> Case:
     memory.set_read_error(tables.entry_address(1, failing) + LINE_BYTES)
     corner.addresses.append(failing + PAGE_BYTES * (LINE_BYTES // WORD_BYTES))
     addresses = [*corner.addresses, *_upper_levels(builder, root, good)]
-    addresses += [1 << 48, (1 << 64) - 1, BASE_VA | 1 << 48]
+    width = builder.va_bits
+    addresses += [1 << width, (1 << 64) - 1, BASE_VA | 1 << width, (1 << width) - 1]
     va = np.repeat(np.array(addresses, dtype=np.uint64), ALL_ACCESSES.size)
     builder.ask(make_requests(va, 1, np.tile(ALL_ACCESSES, len(addresses))))
     builder.ask(_bad_contexts(builder, root))
-    return builder.build(parameters)
+    return builder.build()
 
 
 def _upper_levels(builder: CaseBuilder, root: int, good: int) -> list[int]:
     """Entries of the root that are bad in every way that level 1 does not show; the addresses below them."""
+    top = span_bits(ROOT_LEVELS[builder.va_bits])
     words = [
         _entry(DirectoryType.DIRECTORY, root) | 1 << 6,
         _entry(DirectoryType.DIRECTORY, root, PAGE_SHIFT),
@@ -157,17 +159,16 @@ def _upper_levels(builder: CaseBuilder, root: int, good: int) -> list[int]:
         _entry(DirectoryType.DIRECTORY, 1 << DEFAULT_PA_BITS),
         _entry(DirectoryType.DIRECTORY, OUTSIDE_MEMORY),
         # The first slots of so long an array are on the bus, its last ones are not.
-        _entry(DirectoryType.ARRAY, (1 << DEFAULT_PA_BITS) - LINE_BYTES, span_bits(3) - 4),
-        _entry(DirectoryType.ARRAY, good, span_bits(3)),
-        _entry(DirectoryType.ARRAY, good, span_bits(3) + 1),
+        _entry(DirectoryType.ARRAY, (1 << DEFAULT_PA_BITS) - LINE_BYTES, top - 4),
+        _entry(DirectoryType.ARRAY, good, top),
+        _entry(DirectoryType.ARRAY, good, top + 1),
         0,
     ]
     last = DIRECTORY_BYTES // WORD_BYTES - 1
     place = [last - index for index in range(len(words))]
     for index, word in zip(place, words, strict=True):
         builder.memory.write_words(root + WORD_BYTES * index, [word])
-    span = 1 << span_bits(3)
-    return [index * span for index in place] + [(place[6] + 1) * span - 1]
+    return [index << top for index in place] + [((place[6] + 1) << top) - 1]
 
 
 def _bad_contexts(builder: CaseBuilder, root: int) -> Requests:
@@ -200,13 +201,10 @@ LARGEST_SLOTS_LOG2 = 15
 
 
 def levels(seed: int, parameters: dict[str, Any]) -> Case:
-    """Arrays of every page shift at every level, with promises from nothing to more than the span, aligned or not.
-
-    `va_bits`: 48 or 57.
-    """
+    """Arrays of every page shift at every level, with promises from nothing to more than the span, aligned or not."""
     fmt = format_by_name("linux_5_8")
-    va_bits = 57 if int(parameters.get("va_bits", 48)) == 57 else 48
-    builder = CaseBuilder("levels", seed, fmt, context_count=8, va_bits=va_bits)  # type: ignore[arg-type]
+    builder = CaseBuilder("levels", seed, fmt, context_count=8, parameters=parameters)
+    va_bits = builder.va_bits
     rng = np.random.default_rng(seed)
     pasid = 2
     builder.tables.bind(pasid)
@@ -219,7 +217,7 @@ def levels(seed: int, parameters: dict[str, Any]) -> Case:
                 va = _own_span(number, level, va_bits)
                 number += 1
                 _link_block(builder, pasid, va, level, page_shift, promise, rng)
-    return builder.build(parameters)
+    return builder.build()
 
 
 def _own_span(number: int, level: int, va_bits: int) -> int:

@@ -2,7 +2,7 @@
 """Every pfns array that the real kernel filled, linked as leaf tables as it is, or in a driver's format.
 
 Each array has a context of its own, at its recorded virtual address. Only arrays that a driver may use are linked;
-those of calls that failed or lost their sequence are decoder vectors, see bad_words().
+those of calls that failed or lost their sequence meet the decoder alone (tb/units/cocotb_decoder.py).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from models.geometry import span_bits
 from models.kernel_recording import KernelInformation, KernelRecording, RecordedArray, read_recording
 from models.recorded_pages import device_window, recorded_format, words_in
 from models.structures import Access
-from tb.case import Case, MemorySettings
+from tb.case import DEFAULT_CONFIGURATION, Case, MemorySettings
 from tb.host_script import make_requests
 from tb.records import Requests
 from tb.scenarios.builder import CaseBuilder, chosen_format
-from tb.scenarios.sampling import Runs, driver_format_runs, own_format_runs
+from tb.scenarios.sampling import Indices, Runs, driver_format_runs, own_format_runs
 
 NAME = "kernel_arrays"
 LARGE_ARRAY = 1 << (span_bits(2) - PAGE_SHIFT)
@@ -48,6 +48,7 @@ class Parameters(BaseModel):
 
     recording: str
     format: str
+    configuration: str = DEFAULT_CONFIGURATION
     part: int = Field(default=0, ge=0)
     parts: int = Field(default=1, ge=1)
 
@@ -67,6 +68,7 @@ def kernel_arrays(seed: int, parameters: dict[str, Any]) -> Case:
         fmt,
         context_count=len(arrays) + SPARE_CONTEXTS,
         window=device_window(information),
+        parameters=chosen.model_dump(),
         settings=settings,
     )
     pasids = rng.permutation(len(arrays) + SPARE_CONTEXTS)
@@ -76,19 +78,11 @@ def kernel_arrays(seed: int, parameters: dict[str, Any]) -> Case:
         builder.tables.bind(pasid)
         _link(builder, pasid, array, words, rng)
         pages = array_runs(words, array, fmt, information).sample(rng)
-        builder.ask(_requests(pasid, array, pages, rng))
+        builder.ask(_requests(pasid, array, pages, builder.va_bits, rng))
         entries += array.pages
         sampled += pages.size
     builder.ask(_stray_requests(pasids[len(arrays) :], len(pasids), rng))
-    return builder.build(
-        {
-            **chosen.model_dump(),
-            "kernel": information.kernel,
-            "arrays": len(arrays),
-            "entries": entries,
-            "sampled": sampled,
-        }
-    )
+    return builder.build(kernel=information.kernel, arrays=len(arrays), entries=entries, sampled=sampled)
 
 
 def array_runs(words: Words, array: RecordedArray, fmt: EntryFormat, information: KernelInformation) -> Runs:
@@ -115,12 +109,6 @@ def part_of(recording: KernelRecording, fmt: EntryFormat, part: int, parts: int)
     bounds = np.searchsorted(weights, weights[-1] * np.arange(parts + 1) / parts, side="left")
     bounds[0], bounds[-1] = 0, len(arrays)
     return arrays[bounds[part] : bounds[part + 1]]
-
-
-def bad_words(recording: KernelRecording) -> Words:
-    """Every different word of the arrays that must never be linked, rising: vectors for the decoder alone."""
-    words = [array.words for array in recording.bad_arrays]
-    return np.unique(np.concatenate(words)) if words else np.zeros(0, dtype=np.uint64)
 
 
 def _state_of(path: Path) -> tuple[int, int]:
@@ -159,7 +147,7 @@ def _visible(address: int, va_bits: int) -> int:
     return address & ((1 << va_bits) - 1)
 
 
-def _requests(pasid: int, array: RecordedArray, pages: np.ndarray, rng: np.random.Generator) -> Requests:
+def _requests(pasid: int, array: RecordedArray, pages: Indices, va_bits: int, rng: np.random.Generator) -> Requests:
     """READ and WRITE of every sampled entry, ATOMIC and PREFETCH of some, in any order; and a step out at both ends."""
     accesses = [np.full(pages.size, Access.READ), np.full(pages.size, Access.WRITE)]
     places = [pages, pages]
@@ -170,7 +158,7 @@ def _requests(pasid: int, array: RecordedArray, pages: np.ndarray, rng: np.rando
     page, access_of = np.concatenate(places), np.concatenate(accesses)
     # Entry after entry, the accesses of one in any order.
     order = np.lexsort((rng.random(page.size), page))
-    start = _visible(array.address, 48)
+    start = _visible(array.address, va_bits)
     inside = np.uint64(start) + page[order].astype(np.uint64) * np.uint64(PAGE_BYTES)
     around = [address for address in (start - PAGE_BYTES, start + array.pages * PAGE_BYTES) if address >= 0]
     addresses = np.concatenate([inside, np.array(around, dtype=np.uint64)])
@@ -183,7 +171,7 @@ def _requests(pasid: int, array: RecordedArray, pages: np.ndarray, rng: np.rando
     )
 
 
-def _stray_requests(unbound: np.ndarray, context_count: int, rng: np.random.Generator) -> Requests:
+def _stray_requests(unbound: Indices, context_count: int, rng: np.random.Generator) -> Requests:
     pasids = np.concatenate([unbound, context_count + rng.integers(1 << 16, size=STRAY_REQUESTS)])
     return make_requests(
         rng.integers(1 << 48, size=pasids.size, dtype=np.uint64), pasids, rng.integers(4, size=pasids.size)

@@ -98,12 +98,18 @@ def random_tables(seed: int, parameters: dict[str, Any]) -> Case:
     fmt = chosen_format(str(parameters.get("format", names[int(rng.integers(len(names)))])))
     window = Window(int(rng.integers(1 << 30)), int(rng.integers(1, 1 << 14)))
     builder = CaseBuilder(
-        "random_tables", seed, fmt, context_count=CONTEXTS, window=window, settings=random_memory(rng, fast=True)
+        "random_tables",
+        seed,
+        fmt,
+        context_count=CONTEXTS,
+        parameters=parameters,
+        window=window,
+        settings=random_memory(rng, fast=True),
     )
     places = build_random_tables(builder, rng)
     damage(builder, places, rng)
     builder.ask(random_requests(places, int(parameters.get("requests", REQUESTS)), CONTEXTS, rng))
-    return builder.build({**parameters, "format": fmt.name})
+    return builder.build(format=fmt.name)
 
 
 def build_random_tables(builder: CaseBuilder, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -202,7 +208,13 @@ def pressure(seed: int, parameters: dict[str, Any]) -> Case:
     names = list(load_formats())
     fmt = chosen_format(str(parameters.get("format", names[int(rng.integers(len(names)))])))
     builder = CaseBuilder(
-        "pressure", seed, fmt, context_count=CONTEXTS, window=Window(1 << 20, 1 << 10), settings=random_memory(rng)
+        "pressure",
+        seed,
+        fmt,
+        context_count=CONTEXTS,
+        parameters=parameters,
+        window=Window(1 << 20, 1 << 10),
+        settings=random_memory(rng),
     )
     places = build_random_tables(builder, rng)
     requests = random_requests(places, int(parameters.get("requests", REQUESTS // 2)), CONTEXTS, rng)
@@ -211,4 +223,4 @@ def pressure(seed: int, parameters: dict[str, Any]) -> Case:
         requests["hold"] = rng.integers(2000, size=requests.size)
         requests["pause"] = 0
     builder.ask(requests)
-    return builder.build({**parameters, "format": fmt.name})
+    return builder.build(format=fmt.name)

@@ -70,7 +70,8 @@ def driver_format_runs(words: Words, valid: Flags, pfn_step: int) -> Runs:
     equal = difference == 0
     rising = (difference == np.uint64(pfn_step)) & valid[1:] & valid[:-1]
     starts = np.ones(words.size, dtype=np.bool_)
-    starts[1:] = ~(equal | rising)
-    # Where equal entries turn into rising ones, a new run begins.
-    starts[2:] |= equal[1:] != equal[:-1]
+    joined = equal | rising
+    starts[1:] = ~joined
+    # Where equal entries turn into rising ones, or the other way round, a new run begins.
+    starts[2:] |= joined[1:] & joined[:-1] & (equal[1:] != equal[:-1])
     return _runs(starts, np.full(words.size, DRIVER_FORMAT_INNER))

@@ -216,4 +216,26 @@ module tb_memory
     end
   end
 
+  // ---- Rules of the bus ------------------------------------------------------------------------
+
+  tb_axi_checker u_axi_checker (
+    .clk_i,
+    .rst_ni,
+    .aw_valid_i,
+    .aw_ready_i (aw_ready_q),
+    .aw_i,
+    .w_valid_i,
+    .w_ready_i  (w_ready_q),
+    .w_i,
+    .b_valid_i  (b_valid_q),
+    .b_ready_i,
+    .b_i        (b_q),
+    .ar_valid_i,
+    .ar_ready_i (ar_ready_q),
+    .ar_i,
+    .r_valid_i  (r_valid_q),
+    .r_ready_i,
+    .r_i        (r_q)
+  );
+
 endmodule

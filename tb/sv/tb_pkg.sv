@@ -82,6 +82,25 @@ package tb_pkg;
     logic                  last;
   } axi_r_t;
 
+  // Client port and registers as driven by pins.
+  typedef struct packed {
+    logic                     client;  // pins drive the client port
+    logic                     req_valid;
+    request_t                 req;
+    logic                     rsp_ready;
+    logic                     rel_valid;
+    id_t                      rel_id;
+    logic                     axil;  // pins drive the registers
+    logic                     aw_valid;
+    logic [RegisterWidth-1:0] aw_addr;
+    logic                     w_valid;
+    axil_w_t                  w;
+    logic                     b_ready;
+    logic                     ar_valid;
+    logic [RegisterWidth-1:0] ar_addr;
+    logic                     r_ready;
+  } pins_t;
+
   // What the device tells an observer.
   typedef struct packed {
     logic        command_valid;  // a command takes effect, or is skipped as malformed

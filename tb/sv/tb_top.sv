@@ -113,24 +113,6 @@ module tb_top
 
   // ---- Pins ------------------------------------------------------------------------------------
 
-  typedef struct packed {
-    logic                     client;
-    logic                     req_valid;
-    request_t                 req;
-    logic                     rsp_ready;
-    logic                     rel_valid;
-    id_t                      rel_id;
-    logic                     axil;
-    logic                     aw_valid;
-    logic [RegisterWidth-1:0] aw_addr;
-    logic                     w_valid;
-    axil_w_t                  w;
-    logic                     b_ready;
-    logic                     ar_valid;
-    logic [RegisterWidth-1:0] ar_addr;
-    logic                     r_ready;
-  } pins_t;
-
   pins_t pin_q;
 
   always_ff @(posedge pins_written_i or negedge pins_written_i) begin
@@ -160,11 +142,10 @@ module tb_top
 
   // ---- Client port -----------------------------------------------------------------------------
 
-  logic      req_valid, req_ready, rsp_valid, rsp_ready, rel_valid;
   logic      transactor_req_valid, transactor_rsp_ready, transactor_rel_valid;
   request_t  req, transactor_req;
   response_t rsp;
-  id_t       rel_id, transactor_rel_id;
+  id_t       transactor_rel_id;
   count_t    responses_complete, actions_complete;
   logic      client_waits, host_waits;
 
@@ -174,9 +155,9 @@ module tb_top
     .cycle_i              (cycle_q),
     .enable_i             (!pin_q.client),
     .req_valid_o          (transactor_req_valid),
-    .req_ready_i          (req_ready),
+    .req_ready_i          (client_req_ready_o),
     .req_o                (transactor_req),
-    .rsp_valid_i          (rsp_valid),
+    .rsp_valid_i          (client_rsp_valid_o),
     .rsp_ready_o          (transactor_rsp_ready),
     .rsp_i                (rsp),
     .rel_valid_o          (transactor_rel_valid),
@@ -186,21 +167,17 @@ module tb_top
     .waits_by_plan_o      (client_waits)
   );
 
-  assign req_valid = pin_q.client ? pin_q.req_valid : transactor_req_valid;
-  assign req       = pin_q.client ? pin_q.req : transactor_req;
-  assign rsp_ready = pin_q.client ? pin_q.rsp_ready : transactor_rsp_ready;
-  assign rel_valid = pin_q.client ? pin_q.rel_valid : transactor_rel_valid;
-  assign rel_id    = pin_q.client ? pin_q.rel_id : transactor_rel_id;
+  assign client_req_valid_o = pin_q.client ? pin_q.req_valid : transactor_req_valid;
+  assign req                = pin_q.client ? pin_q.req : transactor_req;
+  assign client_rsp_ready_o = pin_q.client ? pin_q.rsp_ready : transactor_rsp_ready;
+  assign client_rel_valid_o = pin_q.client ? pin_q.rel_valid : transactor_rel_valid;
+  assign client_rel_id_o    = pin_q.client ? pin_q.rel_id : transactor_rel_id;
 
-  assign pin_req_ready_o      = req_ready && pin_q.client;
-  assign client_req_valid_o   = req_valid;
-  assign client_req_ready_o   = req_ready;
+  assign pin_req_ready_o      = client_req_ready_o && pin_q.client;
   assign client_req_id_o      = req.id;
   assign client_req_pasid_o   = req.pasid;
   assign client_req_va_o      = req.va;
   assign client_req_access_o  = req.access;
-  assign client_rsp_valid_o   = rsp_valid;
-  assign client_rsp_ready_o   = rsp_ready;
   assign client_rsp_id_o      = rsp.id;
   assign client_rsp_aborted_o = rsp.aborted;
   assign client_rsp_reason_o  = rsp.reason;
@@ -209,20 +186,18 @@ module tb_top
   assign client_rsp_write_o   = rsp.write;
   assign client_rsp_atomic_o  = rsp.atomic;
   assign client_rsp_memory_o  = rsp.memory;
-  assign client_rel_valid_o   = rel_valid;
-  assign client_rel_id_o      = rel_id;
 
   tb_client_checker u_client_checker (
     .clk_i       (clk),
     .rst_ni      (rst_n),
-    .req_valid_i (req_valid),
-    .req_ready_i (req_ready),
+    .req_valid_i (client_req_valid_o),
+    .req_ready_i (client_req_ready_o),
     .req_i       (req),
-    .rsp_valid_i (rsp_valid),
-    .rsp_ready_i (rsp_ready),
+    .rsp_valid_i (client_rsp_valid_o),
+    .rsp_ready_i (client_rsp_ready_o),
     .rsp_i       (rsp),
-    .rel_valid_i (rel_valid),
-    .rel_id_i    (rel_id)
+    .rel_valid_i (client_rel_valid_o),
+    .rel_id_i    (client_rel_id_o)
   );
 
   // ---- Host and registers ----------------------------------------------------------------------
@@ -322,26 +297,6 @@ module tb_top
     .r_o             (axi_r)
   );
 
-  tb_axi_checker u_axi_checker (
-    .clk_i      (clk),
-    .rst_ni     (rst_n),
-    .aw_valid_i (axi_awvalid_o),
-    .aw_ready_i (axi_awready_o),
-    .aw_i       (axi_aw),
-    .w_valid_i  (axi_wvalid_o),
-    .w_ready_i  (axi_wready_o),
-    .w_i        (axi_w),
-    .b_valid_i  (axi_bvalid_o),
-    .b_ready_i  (axi_bready_o),
-    .b_i        (axi_b),
-    .ar_valid_i (axi_arvalid_o),
-    .ar_ready_i (axi_arready_o),
-    .ar_i       (axi_ar),
-    .r_valid_i  (axi_rvalid_o),
-    .r_ready_i  (axi_rready_o),
-    .r_i        (axi_r)
-  );
-
   assign axi_awid_o   = axi_aw.id;
   assign axi_awaddr_o = axi_aw.addr;
   assign axi_wdata_o  = axi_w.data;
@@ -396,14 +351,14 @@ module tb_top
     .axi_r_valid_i   (axi_rvalid_o),
     .axi_r_ready_o   (axi_rready_o),
     .axi_r_i         (axi_r),
-    .req_valid_i     (req_valid),
-    .req_ready_o     (req_ready),
+    .req_valid_i     (client_req_valid_o),
+    .req_ready_o     (client_req_ready_o),
     .req_i           (req),
-    .rsp_valid_o     (rsp_valid),
-    .rsp_ready_i     (rsp_ready),
+    .rsp_valid_o     (client_rsp_valid_o),
+    .rsp_ready_i     (client_rsp_ready_o),
     .rsp_o           (rsp),
-    .rel_valid_i     (rel_valid),
-    .rel_id_i        (rel_id),
+    .rel_valid_i     (client_rel_valid_o),
+    .rel_id_i        (client_rel_id_o),
     .irq_o,
     .irq_edge_o,
     .probe_o         (probe)
@@ -415,14 +370,14 @@ module tb_top
     .clk_i         (clk),
     .rst_ni        (rst_n),
     .cycle_i       (cycle_q),
-    .req_valid_i   (req_valid),
-    .req_ready_i   (req_ready),
+    .req_valid_i   (client_req_valid_o),
+    .req_ready_i   (client_req_ready_o),
     .req_i         (req),
-    .rsp_valid_i   (rsp_valid),
-    .rsp_ready_i   (rsp_ready),
+    .rsp_valid_i   (client_rsp_valid_o),
+    .rsp_ready_i   (client_rsp_ready_o),
     .rsp_i         (rsp),
-    .rel_valid_i   (rel_valid),
-    .rel_id_i      (rel_id),
+    .rel_valid_i   (client_rel_valid_o),
+    .rel_id_i      (client_rel_id_o),
     .probe_i       (probe),
     .irq_i         (irq_o),
     .done_i        (action_done),
@@ -432,12 +387,8 @@ module tb_top
   tb_watchdog u_watchdog (
     .clk_i           (clk),
     .rst_ni          (rst_n),
-    .progress_i      (action_done || rsp_valid || rel_valid),
+    .progress_i      (action_done || client_rsp_valid_o || client_rel_valid_o),
     .waits_by_plan_i (client_waits || host_waits)
   );
-
-  // Seen by cocotb only.
-  logic unused_wake;
-  assign unused_wake = wake_i;
 
 endmodule

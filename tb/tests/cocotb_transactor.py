@@ -7,13 +7,16 @@ import cocotb
 import numpy as np
 from cocotb.handle import SimHandleBase
 
+from models.registers import INTERRUPT_CAUSE_FENCE_DONE, Register
 from tb.case import CaseResult, MemorySettings
 from tb.environment import Environment
-from tb.records import ActionKind, Done
-from tb.tests.port_trace import PortTrace
+from tb.records import ActionKind, Done, EventKind
+from tb.tests.port_trace import PortTrace, WriteCycle, watch_writes
 from tb.tests.small_case import hot_pages_case, page_requests, page_va, small_builder, with_actions
 
 IDS = 32
+MAGIC_LOW = 0x48
+"""The lowest byte of ID."""
 ALL_DONE = Done.ACCEPTED | Done.FINISHED | Done.RELEASED
 
 
@@ -60,7 +63,7 @@ async def test_hold_exact(dut: SimHandleBase) -> None:
     assert_clean(result)
     own = result.responses[first:]
     assert own["release_cycle"].tolist() == (own["finish_cycle"] + np.uint64(1) + np.array(holds, np.uint64)).tolist()
-    released = {cycle: identity for cycle, identity in trace.releases()}
+    released = dict(trace.releases())
     assert [released[int(row["release_cycle"])] for row in own] == own["id"].tolist()
 
 
@@ -152,6 +155,44 @@ async def test_order_exact(dut: SimHandleBase) -> None:
     assert (done[head : head + 4] == start[head : head + 4] + 1).all()
     assert trace.requests()[first][0] == done[head + 3] + 1
     assert start[head + 4] == int(result.responses["finish_cycle"][first]) + 1
+
+
+@cocotb.test()
+async def test_waits_exact(dut: SimHandleBase) -> None:
+    """
+    Stimulus: waits for bits of a word and of a register that hold already; for a fence's value, under a mask, in a word
+        whose other bits never match; for a fence's interrupt.
+    Checking: a wait for what holds is done at once; one for memory two cycles after the device's write, because a look
+        takes a cycle and comes before the device's write of its own cycle; one for the line in the cycle of its rise.
+    Covers: HOST-WAIT
+    """
+    builder = small_builder("waits", ring_log2=2, settings=MemorySettings(write_latency=(40, 40)))
+    word = builder.fence_word()
+    script = builder.script
+    script.write_register(Register.INTERRUPT_ENABLE, INTERRUPT_CAUSE_FENCE_DONE.mask)
+    script.write_memory(word, 0xAB00)
+    held = script.wait_memory(word, 0xA000, mask=0xF000) - 1
+    register = script.wait_register(Register.ID, MAGIC_LOW, mask=0xFF) - 1
+    script.fence(address=word, value=0x55_0001, interrupt=True)
+    written = script.wait_memory(word, 0x0001, mask=0xFFFF) - 1
+    line = script.wait_interrupt() - 1
+    writes: list[WriteCycle] = []
+    watcher = cocotb.start_soon(watch_writes(dut, writes))
+    result = await Environment(dut).run(builder.build())
+    watcher.cancel()
+    assert_clean(result)
+    start = result.action_results["start_cycle"].astype(np.int64)
+    done = result.action_results["done_cycle"].astype(np.int64)
+    assert done[held] == start[held] + 1
+    assert int(result.action_results["data"][held]) == 0xAB00
+    assert int(result.action_results["data"][register]) & 0xFF == MAGIC_LOW
+    taken = [cycle.number for cycle in writes if cycle.data_taken or cycle.address_taken][-1]
+    assert start[written] < taken
+    assert done[written] == taken + 2
+    assert int(result.action_results["data"][written]) == 0x55_0001
+    (rise,) = result.events["cycle"][result.events["kind"] == EventKind.INTERRUPT].tolist()
+    assert start[line] < rise
+    assert done[line] == rise
 
 
 @cocotb.test()

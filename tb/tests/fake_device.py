@@ -18,10 +18,9 @@ from models.structures import COMMAND_BYTES, Access, Opcode, Reason, unpack_comm
 from tb.case import Case, CaseResult, fill_memory
 from tb.commands import is_malformed
 from tb.record_checks import ANSWERED
-from tb.records import ACTION_RESULT_DTYPE, EVENT_DTYPE, RESPONSE_DTYPE, ActionKind, EventKind
+from tb.records import ACTION_RESULT_DTYPE, EVENT_DTYPE, RESPONSE_DTYPE, ActionKind, Done, EventKind
 from tb.versions import Answer, answer_at
 
-WALK_CYCLES = 6
 HIT_CYCLES = 1
 IDS = 4
 LAST_CYCLE = 100_000
@@ -39,6 +38,7 @@ class Behaviour:
     caches_absent: bool = False
     loses_request: int = -1
     skips_command: int = -1
+    walk_cycles: int = 6
 
 
 @dataclass
@@ -70,6 +70,7 @@ class FakeDevice:
         self.counts = dict.fromkeys(("REQUESTS", "ABORTED", "INVALIDATIONS", "FENCES"), 0)
         self.cache: dict[tuple[int, int], Answer] = {}
         self.grants: dict[int, int] = {}
+        self.busy_until: dict[int, int] = {}
         self.fences: list[_Fence] = []
         self.registers: dict[int, int] = dict.fromkeys(Register, 0)
         self.head = self.action = self.next_request = 0
@@ -112,7 +113,7 @@ class FakeDevice:
         action, outcome = self.case.actions[self.action], self.results[self.action]
         kind, address = ActionKind(int(action["kind"])), int(action["address"])
         if self.started is None:
-            finished = int((self.responses["done"] == ANSWERED).sum())
+            finished = int((self.responses["done"] & Done.FINISHED != 0).sum())
             ready = max(self.action_free + int(action["delay"]), int(action["not_before"]))
             if self.cycle < ready or finished < int(action["after_request"]):
                 return
@@ -129,7 +130,7 @@ class FakeDevice:
         elif kind in (ActionKind.READ_REGISTER, ActionKind.WAIT_REGISTER):
             self.registers[Register.STATUS] = 1
             self.registers[Register.COMMAND_HEAD] = self.head
-            data = self.registers[address]
+            data = self.registers.get(address, 0)
         waits = kind in (ActionKind.WAIT_MEMORY, ActionKind.WAIT_REGISTER)
         if waits and data & int(action["mask"]) != int(action["data"]):
             return
@@ -138,6 +139,11 @@ class FakeDevice:
         self.started = None
         self.action_free = self.cycle + 1
         self.action += 1
+
+    def _came(self, actions: int) -> bool:
+        """Whether so many actions were complete before this cycle."""
+        done = self.results[actions - 1] if actions else None
+        return done is None or (bool(done["done"]) and int(done["done_cycle"]) < self.cycle)
 
     def _step_commands(self) -> None:
         if self.head == self.registers[Register.COMMAND_TAIL] or self.cycle < self.command_free:
@@ -184,7 +190,7 @@ class FakeDevice:
             request = self.case.requests[self.walking]
             if hit(int(request["pasid"]), int(request["va"])):
                 self.answer = None
-                self.read_cycle, self.finish_cycle = self.cycle + 2, self.cycle + WALK_CYCLES
+                self.read_cycle, self.finish_cycle = self.cycle + 2, self.cycle + self.behaviour.walk_cycles
         if self.answer is not None and self.behaviour.clips_orders and self.answer.status == STATUS_OK:
             self.answer = self.answer._replace(order=0)
 
@@ -192,6 +198,7 @@ class FakeDevice:
         for row, release in list(self.grants.items()):
             if self.cycle == release:
                 del self.grants[row]
+                self.busy_until[row % IDS] = self.cycle
                 request = self.case.requests[row]
                 self.responses["done"][row] = ANSWERED
                 self._log(EventKind.GRANT_END, va=int(request["va"]), pasid=int(request["pasid"]),
@@ -203,8 +210,10 @@ class FakeDevice:
         if row >= self.case.requests.size:
             return
         request = self.case.requests[row]
-        id_free = all(other % IDS != row % IDS for other in self.grants)
-        if self.cycle < self.request_free + int(request["pause"]) or self.action < int(request["after_action"]):
+        id_free = self.busy_until.get(row % IDS, -1) < self.cycle and all(
+            each % IDS != row % IDS for each in self.grants
+        )
+        if self.cycle < self.request_free + int(request["pause"]) or not self._came(int(request["after_action"])):
             return
         if not id_free:
             return
@@ -225,7 +234,7 @@ class FakeDevice:
         if cached is not None and cached.status == STATUS_OK:
             self.answer = cached._replace(pa=cached.pa | int(request["va"]) & 0xFFF)
         self.read_cycle = self.cycle + 2
-        self.finish_cycle = self.cycle + (HIT_CYCLES if cached is not None else WALK_CYCLES)
+        self.finish_cycle = self.cycle + (HIT_CYCLES if cached is not None else self.behaviour.walk_cycles)
 
     def _walk(self) -> None:
         row = self.walking
@@ -237,7 +246,7 @@ class FakeDevice:
             return
         for name, value in self.answer._asdict().items():
             response[name] = value
-        response["finish_cycle"] = self.cycle
+        response["finish_cycle"] = self.busy_until[row % IDS] = self.cycle
         if self.answer.status == STATUS_OK or self.behaviour.caches_absent:
             self.cache[pasid, va >> 12] = self.answer._replace(pa=self.answer.pa >> 12 << 12)
         if self.answer.status == STATUS_OK:
@@ -271,6 +280,7 @@ class FakeDevice:
             if fence.address is not None:
                 self.memory.write_words(fence.address, [fence.value], shadow=False)
             self.counts["FENCES"] += 1
+            self.registers[Register.FENCE_SEQUENCE] = self.counts["FENCES"]
             self._log(EventKind.FENCE, extra=self.counts["FENCES"])
             return
 

@@ -10,7 +10,15 @@ import cocotb
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from tb.adapter.pins import AXI, CLIENT, READ_SIGNALS, RELEASE_SIGNALS, REQUEST_SIGNALS, RESPONSE_SIGNALS
+from tb.adapter.pins import (
+    AXI,
+    CLIENT,
+    READ_SIGNALS,
+    RELEASE_SIGNALS,
+    REQUEST_SIGNALS,
+    RESPONSE_SIGNALS,
+    WRITE_SIGNALS,
+)
 from tb.adapter.top import Top
 
 
@@ -28,6 +36,7 @@ class Cycle:
     """Id."""
     read: int | None
     """Bus address."""
+    read_id: int | None
     read_taken: bool
     read_data: int | None
     """AXI id."""
@@ -42,7 +51,11 @@ class PortTrace:
         """`dut` is the handle of tb_top."""
         self.cycles: list[Cycle] = []
         self._top = Top(dut)
-        cocotb.start_soon(self._watch())
+        self._task = cocotb.start_soon(self._watch())
+
+    def stop(self) -> None:
+        """Writes no more down."""
+        self._task.cancel()
 
     def requests(self) -> list[tuple[int, int]]:
         """(first cycle in which it was valid, cycle in which it was taken) of each request."""
@@ -70,9 +83,9 @@ class PortTrace:
         )
         response_valid, response_id = (self._signal(CLIENT, RESPONSE_SIGNALS[name]) for name in ("valid", "id"))
         release_valid, release_id = (self._signal(CLIENT, RELEASE_SIGNALS[name]) for name in ("valid", "id"))
-        read_valid, read_ready, address, data_valid, data_id = (
+        read_valid, read_ready, address, address_id, data_valid, data_id = (
             self._signal(AXI, READ_SIGNALS[name])
-            for name in ("address_valid", "address_ready", "address", "data_valid", "data_id")
+            for name in ("address_valid", "address_ready", "address", "address_id", "data_valid", "data_id")
         )
         while True:
             await RisingEdge(self._top.clock)
@@ -88,8 +101,46 @@ class PortTrace:
                     response=int(response_id.value) if int(response_valid.value) else None,
                     release=int(release_id.value) if int(release_valid.value) else None,
                     read=int(address.value) if int(read_valid.value) else None,
+                    read_id=int(address_id.value) if int(read_valid.value) else None,
                     read_taken=bool(int(read_valid.value) and int(read_ready.value)),
                     read_data=int(data_id.value) if int(data_valid.value) else None,
                     read_ready=bool(int(read_ready.value)),
                 )
             )
+
+
+@dataclass(frozen=True)
+class WriteCycle:
+    """The write channels of the memory bus in one cycle."""
+
+    number: int
+    address_ready: bool
+    address_taken: bool
+    data_ready: bool
+    data_taken: bool
+    response_valid: bool
+
+
+async def watch_writes(dut: SimHandleBase, cycles: list[WriteCycle]) -> None:
+    """Appends an entry for every cycle out of reset, until it is cancelled."""
+    top = Top(dut)
+    address_valid, address_ready, data_valid, data_ready, response_valid = (
+        top.entity[f"{AXI}_{WRITE_SIGNALS[name]}"]
+        for name in ("address_valid", "address_ready", "data_valid", "data_ready", "response_valid")
+    )
+    while True:
+        await RisingEdge(top.clock)
+        await ReadOnly()
+        if not int(top.reset_n.value):
+            cycles.clear()
+            continue
+        cycles.append(
+            WriteCycle(
+                number=top.cycle_number(),
+                address_ready=bool(int(address_ready.value)),
+                address_taken=bool(int(address_ready.value) and int(address_valid.value)),
+                data_ready=bool(int(data_ready.value)),
+                data_taken=bool(int(data_ready.value) and int(data_valid.value)),
+                response_valid=bool(int(response_valid.value)),
+            )
+        )

@@ -10,6 +10,8 @@ import pytest
 from sim.build import Design, build
 from sim.simulation import simulate
 
+pytestmark = pytest.mark.simulation
+
 DECODER = Design(
     name="decoder",
     top="tb_decoder",

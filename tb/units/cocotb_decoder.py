@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.handle import HierarchyObject
 from cocotb.triggers import Timer
 
 from models.arrays import Words
@@ -37,7 +37,7 @@ async def settle() -> None:
     await Timer(1, "ns")
 
 
-async def set_format(dut: HierarchyObject, fmt: EntryFormat, window: Window = NO_WINDOW) -> None:
+async def set_format(dut: Any, fmt: EntryFormat, window: Window = NO_WINDOW) -> None:
     """Puts a format and a window on the bench's inputs."""
     dut.format_valid.value = fmt.valid
     dut.format_write.value = fmt.write
@@ -72,7 +72,7 @@ def unpacked(number: int, bits: int) -> np.ndarray:
     return np.unpackbits(raw, bitorder="little").astype(np.bool_) if bits == 1 else raw
 
 
-async def decode_lanes(dut: HierarchyObject, entries: Entries) -> Meanings:
+async def decode_lanes(dut: Any, entries: Entries) -> Meanings:
     """What the RTL makes of at most LANES entries; lanes without one are left out."""
     dut.entry.value = packed(entries.entry, 64)
     dut.vpn.value = packed(entries.vpn, 64)
@@ -109,13 +109,13 @@ def first_difference(fmt: EntryFormat, window: Window, entries: Entries, came: M
 
     return (
         f"format {fmt} window {window}: entry {int(entries.entry[at]):#x} vpn {int(entries.vpn[at]):#x} page_shift "
-        f"{int(entries.page_shift[at])} max_order {int(entries.max_order[at])} level {int(entries.level[at])} page_only "
-        f"{bool(entries.page_only[at])}: came {told(came)}; expected {told(wanted)}; rerun: {RERUN}"
+        f"{int(entries.page_shift[at])} max_order {int(entries.max_order[at])} level {int(entries.level[at])} "
+        f"page_only {bool(entries.page_only[at])}: came {told(came)}; expected {told(wanted)}; rerun: {RERUN}"
         f"{os.environ['COCOTB_RANDOM_SEED']}"
     )
 
 
-async def check(dut: HierarchyObject, fmt: EntryFormat, window: Window, entries: Entries) -> None:
+async def check(dut: Any, fmt: EntryFormat, window: Window, entries: Entries) -> None:
     """Decodes all entries under the format that is set, and compares."""
     for start in range(0, len(entries), LANES):
         part = entries.chosen(slice(start, start + LANES))
@@ -129,7 +129,7 @@ def generator() -> np.random.Generator:
 
 
 @cocotb.test()
-async def decoder_worked_vectors(dut: HierarchyObject) -> None:
+async def decoder_worked_vectors(dut: Any) -> None:
     """Every worked vector of every known format.
 
     Stimulus: the vectors of models/data/formats.yaml, 4 KiB slots.
@@ -146,7 +146,7 @@ async def decoder_worked_vectors(dut: HierarchyObject) -> None:
 
 
 @cocotb.test()
-async def decoder_recorded_words(dut: HierarchyObject) -> None:
+async def decoder_recorded_words(dut: Any) -> None:
     """Every different word that the real kernel wrote, also in calls that failed or lost their sequence.
 
     Stimulus: all arrays of all recordings in the kernel's format; the pages of the good ones in every other format.
@@ -159,13 +159,15 @@ async def decoder_recorded_words(dut: HierarchyObject) -> None:
         own = load_formats()["linux_5_8"]
         for name, fmt in load_formats().items():
             parts = [array.words for array in recording.arrays] if name == own.name else []
-            parts += [np.unique(words_in(fmt, array, recording.information)) for array in recording.arrays if array.good]
+            parts += [
+                np.unique(words_in(fmt, array, recording.information)) for array in recording.arrays if array.good
+            ]
             await set_format(dut, fmt, window)
             await check(dut, fmt, window, plain_entries(np.unique(np.concatenate(parts))))
 
 
 @cocotb.test()
-async def decoder_random_entries(dut: HierarchyObject) -> None:
+async def decoder_random_entries(dut: Any) -> None:
     """Random consistent formats, windows, slots, promises and entries.
 
     Stimulus: 150 formats of this seed, 512 entries each.
@@ -189,7 +191,7 @@ async def decoder_random_entries(dut: HierarchyObject) -> None:
 
 
 @cocotb.test()
-async def decoder_refused_formats(dut: HierarchyObject) -> None:
+async def decoder_refused_formats(dut: Any) -> None:
     """What speaks against a format.
 
     Stimulus: 3,000 random formats of this seed, contradictory and not.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from models.arrays import Bytes, Flags, Words
+from models.arrays import PAGE_SHIFT, Bytes, Flags, Words
 from models.entries import decode
 from models.formats import EntryFormat, refusals
-from models.geometry import INDEX_BITS, PAGE_SHIFT, span_bits
+from models.geometry import INDEX_BITS, span_bits
 from models.golden_mmu import effective_order
 from models.pages import NO_WINDOW, Window
 from models.structures import Reason
@@ -149,8 +149,8 @@ def random_window(rng: np.random.Generator) -> Window:
 
 
 def random_entries(rng: np.random.Generator, fmt: EntryFormat, window: Window, count: int) -> Entries:
-    """Entries that visit every branch: special values, flags set and half set, pfns by the window's edges and aligned to
-    blocks, virtual pages that agree with the pfn below some bit."""
+    """Entries that visit every branch: special values, flags set and half set, pfns by the window's edges and aligned
+    to blocks, virtual pages that agree with the pfn below some bit."""
     level = rng.integers(1, LARGEST_LEVEL + 1, count).astype(np.uint64)
     spans = np.array([span_bits(each) for each in range(LARGEST_LEVEL + 1)], dtype=np.int64)[level.astype(np.int64)]
     page_shift = np.where(rng.integers(2, size=count) == 0, PAGE_SHIFT, rng.integers(PAGE_SHIFT, spans + 1))
