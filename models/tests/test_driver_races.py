@@ -10,7 +10,7 @@ from models.golden_device import GoldenSettings
 from models.tests.closed_loop import ClosedLoop
 from models.tests.race_scenario import RaceSettings, run_race
 
-SEEDS = 8
+SEEDS = 6
 
 
 @pytest.mark.parametrize("case", range(SEEDS))
@@ -59,3 +59,22 @@ def test_driver_races_two_contexts(case: int, seed: int) -> None:
     """
     loop = ClosedLoop(seed=seed * 1000 + case, settings=GoldenSettings(fault_ring_log2=1))
     assert not run_race(loop, RaceSettings(clients=2, cpu_threads=1), seed * 1000 + case, pasids=(1, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(100, 124))
+def test_driver_races_many_seeds(case: int, seed: int) -> None:
+    """The races again, longer and in more orders, everything at once.
+
+    Stimulus: as above; data kept or thrown away, device memory, two contexts, all by the case.
+    Checking: stamps, rules.
+    Covers: RACE, MIGRATION, I20.
+    """
+    options = DriverOptions(answer=list(AnswerPolicy)[case % 2], commit=list(CommitPolicy)[case // 2 % 2])
+    rings = GoldenSettings(fault_ring_log2=case % 3, fault_slots=1 + case % 5, command_slots=1 + case % 4)
+    devices = case % 3 > 0
+    loop = ClosedLoop(
+        seed=seed * 1000 + case, options=options, settings=rings, device_pages=devices, foreign_pages=devices
+    )
+    race = RaceSettings(accesses=30, disturbances=25, keeps=case % 4 < 2, device_memory=devices)
+    assert not run_race(loop, race, seed * 1000 + case, pasids=(1, 2))

@@ -140,6 +140,38 @@ def test_driver_service_one_call_for_each_range() -> None:
 
 
 @pytest.mark.parametrize("commit", CommitPolicy)
+def test_driver_service_commit_keeps_the_other_slots(commit: CommitPolicy) -> None:
+    """A commit changes only the slots of its range; a replaced array is freed, and only after a fence.
+
+    Stimulus: three services in one 2 MiB, one of them of a page that is there already.
+    Checking: live words, the live array's address, memory in use, fences, promised order.
+    Covers: DRIVER-COMMIT.
+    """
+    loop = ClosedLoop(driver=NotingDriver, options=DriverOptions(commit=commit))
+
+    async def scenario() -> None:
+        await space_with(loop, 16)
+        driver = loop.driver
+        assert isinstance(driver, NotingDriver)
+        in_use, addresses, expected = set(), [], np.full(512, 8, dtype=np.uint64)
+        for pages in ((1, 3), (9, 9), (3, 3)):
+            await driver.service([record(page, page, Access.READ) for page in pages])
+            expected[pages[0] : pages[-1] + 1] = driver.found[-1]
+            assert (driver.tables.live_words(1, PLACE) == expected).all()
+            addresses.append(driver.tables.array_of(1, PLACE))
+            in_use.add(len(loop.memory.allocations()))
+        assert len(in_use) == 1
+        swaps = commit is CommitPolicy.SWAP
+        assert (len(set(addresses)) > 1) is swaps
+        assert driver.counters.fences == (2 if swaps else 0)
+        link = loop.tables.find_array(1, PLACE)
+        assert link is not None
+        assert (link.address, link.max_order, link.page_shift) == (addresses[-1], 0, 12)
+
+    loop.run(scenario())
+
+
+@pytest.mark.parametrize("commit", CommitPolicy)
 @pytest.mark.parametrize("answer", AnswerPolicy)
 @pytest.mark.parametrize(
     "format_name", [fmt.name for fmt in load_formats().values() if fmt.name != "example_read_only"]

@@ -53,6 +53,9 @@ def test_hmm_ranges_forms_of_every_known_format() -> None:
         words = made.words()
         assert (words.valid, words.write, words.device_private) == (fmt.valid, fmt.write, fmt.device_private)
         assert words.none == (fmt.none_value if fmt.none_is_value else fmt.none)
+        assert words.request(write=False) == fmt.valid
+        assert words.request(write=True) == fmt.valid | fmt.write
+        assert words.request(write=True, device_private=True) == fmt.valid | fmt.write | fmt.device_private
         assert (made.values is None) == (fmt.name in ("hmm_2017_fixed", "hmm_2018_flags"))
         if made.values is None:
             assert made.flags[HmmPfnFlag.HMM_PFN_FLAG_SPECIAL] == fmt.special
