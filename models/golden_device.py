@@ -205,15 +205,15 @@ class GoldenDevice:
         self._work.set()
 
     async def read(self, pasid: int, va: int) -> int:
-        """The 64-bit word at `va`. Errors: DeviceAbort."""
+        """The 64-bit word at `va`. Errors: DeviceAbort; RuntimeError if a translation leads to memory without data."""
         return await self._use(pasid, va, Access.READ, None)
 
     async def write(self, pasid: int, va: int, value: int) -> None:
-        """Write the 64-bit word at `va`. Errors: DeviceAbort."""
+        """Write the 64-bit word at `va`. Errors: as read()."""
         await self._use(pasid, va, Access.WRITE, value)
 
     async def atomic_add(self, pasid: int, va: int, value: int) -> int:
-        """Add to the 64-bit word at `va`, nobody in between; returns what it was. Errors: DeviceAbort."""
+        """Add to the 64-bit word at `va`, nobody in between; returns what it was. Errors: as read()."""
         return await self._use(pasid, va, Access.ATOMIC, value)
 
     async def run(self) -> None:
@@ -243,6 +243,8 @@ class GoldenDevice:
         if memory is None:
             raise UserError("Give the golden device a device memory if its window has pages.")
         address = translation.address + va % PAGE_BYTES
+        if memory.owner_of(address) is not Owner.DATA:
+            raise RuntimeError(f"the device used {va:#x} of PASID {pasid} at {address:#x}, where no data is")
         old = int(memory.read_words(address, 1)[0])
         if value is not None:
             new = (old + value) % (1 << 64) if access is Access.ATOMIC else value

@@ -173,6 +173,9 @@ class Frames:
 
     def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:
         """`limit`: at most so many pages of `memory` are used."""
+        lowest = memory.allocate(PAGE_BYTES, PAGE_BYTES, Owner.NONE)
+        if lowest != 0:  # Page 0 stays unused: a request to HMM looks like a mapping of it.
+            memory.free(lowest)
         self.system = FramePool(memory, memory.base >> PAGE_SHIFT, limit)
         self.pagemaps: list[DevicePagemap] = []
         self.spaces: list[MemoryMap] = []

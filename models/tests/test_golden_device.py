@@ -378,3 +378,18 @@ def test_golden_device_settings_that_cannot_be() -> None:
             DeviceBench(**settings)
     with pytest.raises(UserError, match="serves"):
         DeviceBench().command(pack_command(opcode=Opcode.QUIESCE))
+
+
+def test_golden_device_use_of_freed_memory() -> None:
+    """A translation to memory that holds no data is noticed when it is used.
+
+    Stimulus: a page read; its memory freed; read again.
+    Checking: RuntimeError that names the address.
+    Covers: I1, OWNER.
+    """
+    bench = DeviceBench()
+    bench.map(0)
+    assert bench.client(bench.device.read(1, VA)).result == 0
+    bench.memory.free(bench.data)
+    with pytest.raises(RuntimeError, match=r"used 0x40000000 of PASID 1 at .* where no data is"):
+        bench.client(bench.device.read(1, VA))
