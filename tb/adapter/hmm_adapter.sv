@@ -92,7 +92,9 @@ module hmm_adapter #(
       command_first:     probe.command_first,
       command_last:      probe.command_last,
       fence_valid:       probe.fence_valid,
-      fence_sequence:    probe.fence_sequence
+      fence_sequence:    probe.fence_sequence,
+      record_valid:      probe.record_valid,
+      record_tag:        probe.record_tag
     };
     probe_o.command_drops = probe.command_valid && !probe.command_malformed && (probe.command_opcode inside {
         hmm_structures_pkg::OPCODE_INVALIDATE, hmm_structures_pkg::OPCODE_INVALIDATE_CONTEXT,
@@ -173,6 +175,7 @@ module hmm_adapter #(
 
   // The device's observation signals that the event log does not use.
   logic unused_probe;
-  assign unused_probe = ^{probe.walk_start, probe.walk_read, probe.walk_done, probe.walk_drop, probe.fill};
+  assign unused_probe = ^{probe.walk_start, probe.walk_read, probe.walk_done, probe.walk_drop, probe.fill,
+                          probe.merged, probe.replayed, probe.answer_ignored};
 
 endmodule
