@@ -238,6 +238,10 @@ class Bench:
             f"rerun: {RERUN}{os.environ['COCOTB_RANDOM_SEED']}"
         )
 
+    async def until_head_is(self, count: int) -> None:
+        """Waits until so many descriptors are complete."""
+        await self.until(lambda: int(self.dut.head.value) == count, self.dut.head)
+
     async def until_head_leaves(self, head: int) -> None:
         """Waits until the head is another."""
         await self.until(lambda: int(self.dut.head.value) != head, self.dut.head)
