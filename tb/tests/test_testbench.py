@@ -30,7 +30,9 @@ NONE_WORD = 1 << 3
 
 
 @pytest.mark.parametrize("flavour", ["fast", "checked"])
-@pytest.mark.parametrize("module", ["cocotb_transactor", "cocotb_memory", "cocotb_pins", "cocotb_registers"])
+@pytest.mark.parametrize(
+    "module", ["cocotb_transactor", "cocotb_memory", "cocotb_pins", "cocotb_registers", "cocotb_faults"]
+)
 def test_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
     """
     Stimulus: the cocotb tests of one module, in both builds.
