@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,17 @@ def test_formats_refusals_agree_with_sets_of_bits(fmt: EntryFormat) -> None:
     }
     found = refusals(fmt)
     assert {refusal: refusal in found for refusal in Refusal} == expected
+
+
+def test_formats_what_is_left_out_is_zero() -> None:
+    """Stimulus: a format that is only named.
+    Checking: every mask, value, place and width is 0, and nothing is a value of the whole entry.
+    Covers: FMT-DEFAULTS
+    """
+    left_out = asdict(EntryFormat("empty"))
+    assert left_out.pop("name") == "empty"
+    assert left_out.pop("description") == ""
+    assert set(left_out.values()) == {0}, left_out
 
 
 @pytest.mark.parametrize("field", ["valid", "error_value", "pfn_shift", "pfn_width", "order_shift", "order_width"])

@@ -182,7 +182,7 @@ def test_recording_damaged_gzip(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line \d+, "):
         read_recording(path)
     path.write_text(json.dumps(INFORMATION) + "\n")
-    with pytest.raises(UserError, match="is not readable as gzip"):
+    with pytest.raises(UserError, match="line 1, is not readable as gzip"):
         read_recording(path)
     path.unlink()
     with pytest.raises(UserError, match="cannot be read"):

@@ -24,6 +24,8 @@ def test_physical_memory_views_share_bytes() -> None:
     Covers: MEM-SHARED, MEM-SHADOW
     """
     memory = PhysicalMemory(1 << 20, HIGH_BASE)
+    assert memory.buffer.size == 1 << 20
+    assert memory.words.size == memory.shadow_words.size == memory.owners.size == 1 << 17
     memory.write_words(HIGH_BASE + 64, [0x1122334455667788, 2])
     memory.buffer[64] = 0xFF  # as the device would
     assert memory.read_words(HIGH_BASE + 64, 2).tolist() == [0x11223344556677FF, 2]

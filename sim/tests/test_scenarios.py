@@ -25,7 +25,7 @@ SEEDS: dict[str, int] = {
     "bus_errors": 2,
 }
 """How many seeds of each scenario run; the main job has tests of its own."""
-FORGETFUL_SEEDS = 12
+FORGETFUL_SEEDS = 24
 
 
 def run(

@@ -15,6 +15,7 @@ from models.formats import EntryFormat
 from models.registers import Register
 from models.structures import Access, Opcode, Reason, Refusal, pack_command
 from tb.agents.client import ClientRequest
+from tb.case import MemorySettings
 from tb.host_script import format_registers
 from tb.pin_environment import PinEnvironment
 from tb.scenarios.builder import CaseBuilder
@@ -316,6 +317,36 @@ async def test_command_ring_beyond_the_bus(dut: SimHandleBase) -> None:
     assert await environment.read_register(Register.INTERRUPT_CAUSE) == failed
     assert list(environment.reads) == [], "the device read memory for a ring that it must not read"
     await environment.finish()
+
+
+@cocotb.test()
+async def test_command_read_abandoned(dut: SimHandleBase) -> None:
+    """
+    Stimulus: the ring switched off and on again, now empty, while the read of a command is on its way: the address
+    held back by the bus, or the data late; many times.
+    Checking: what was read for the ring's last life is not executed in the next: the head stays 0, nothing is halted.
+    Covers: CMD-ABANDON
+    """
+    for settings in (MemorySettings(ar_pause=15), MemorySettings(read_latency=(40, 40))):
+        builder = small_builder("abandon", settings=settings, ring_log2=1)
+        assert builder.ring is not None
+        builder.memory.write_words(builder.ring.base, pack_command(opcode=Opcode.FENCE))
+        environment = PinEnvironment(dut)
+        await environment.start(builder.memory, builder.settings)
+        on = registers.CONTROL_COMMAND_ENABLE.insert(1)
+        for _ in range(40):
+            await environment.write_register(Register.CONTROL, 0)
+            await environment.write_register(Register.COMMAND_TAIL, 0)
+            await start_ring(environment, builder)
+            await environment.write_register(Register.COMMAND_TAIL, 1)
+            await environment.write_register(Register.CONTROL, 0)
+            await environment.write_register(Register.COMMAND_TAIL, 0)
+            await environment.write_register(Register.CONTROL, on)
+            await ClockCycles(environment.top.clock, 120)
+            assert await environment.read_register(Register.COMMAND_HEAD) == 0, "a command of the last life was taken"
+            status = await environment.read_register(Register.STATUS)
+            assert status == registers.STATUS_COMMAND_ACTIVE.mask, f"STATUS {status:#x}"
+        await environment.finish()
 
 
 @cocotb.test()

@@ -331,3 +331,20 @@ def test_scoreboard_scenarios_on_the_fake_device(name: str, seed: int) -> None:
     if name == "levels":
         case.requests = case.requests[::7].copy()
     assert broken(case, run_fake(case, Behaviour(caches=False))) == []
+
+
+def test_scoreboard_counts_all_wrong_answers_of_a_broken_device(seed: int) -> None:
+    """
+    Stimulus: Every answer of a case without changes is wrong.
+    Checking: All are counted, twenty are told in words.
+    Covers: SCORE-MANY
+    """
+    case = SCENARIOS["smoke"](seed, {})
+    result = run_fake(case, Behaviour(caches=False))
+    wrong = result.responses["status"] == 0
+    result.responses["pa"][wrong] ^= np.uint64(1 << 20)
+    result.responses["reason"][~wrong] = Reason.OUT_OF_RANGE
+    verdict = check_case(case, result)
+    assert verdict.mismatches == case.requests.size == 96
+    assert verdict.failures > verdict.mismatches
+    assert len(verdict.lines) == 20

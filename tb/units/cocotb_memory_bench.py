@@ -237,7 +237,8 @@ async def memory_writes_in_flight(dut: SimHandleBase) -> None:
 @cocotb.test()
 async def memory_bad_accesses(dut: SimHandleBase) -> None:
     """
-    Stimulus: reads and writes that are bursts, narrow, not INCR, not aligned, outside, or of words of other owners.
+    Stimulus: reads and writes that are bursts, narrow, not INCR, not aligned, outside, marked, or of words of other
+        owners.
     Checking: answer, count of violations and their words for each; memory is not changed by any of them.
     Covers: OWNER-SHAPE, OWNER-READ, OWNER-WRITE, MEMORY-ERROR
     """
@@ -246,6 +247,8 @@ async def memory_bad_accesses(dut: SimHandleBase) -> None:
     bench.memory.set_owner(BASE + LINE, 8, Owner.FENCE)
     bench.memory.set_owner(BASE + 2 * LINE, LINE, Owner.DATA)
     bench.memory.set_owner(BASE + 3 * LINE + 56, 8, Owner.COMMAND)
+    bench.memory.set_owner(BASE + 4 * LINE, LINE, Owner.ARRAY)
+    bench.memory.set_read_error(BASE + 4 * LINE + 40)
     end = BASE + MEMORY_BYTES
     reads: list[tuple[int, int, int, int, int, str]] = [
         (BASE, 0, LINE_SIZE, INCR, OKAY, ""),
@@ -258,6 +261,7 @@ async def memory_bad_accesses(dut: SimHandleBase) -> None:
         (BASE + LINE, 0, LINE_SIZE, INCR, OKAY, "no context, directory, array or command"),
         (BASE + 2 * LINE, 0, LINE_SIZE, INCR, OKAY, "no context, directory, array or command"),
         (BASE + 3 * LINE, 0, LINE_SIZE, INCR, OKAY, ""),
+        (BASE + 4 * LINE, 0, LINE_SIZE, INCR, SLVERR, ""),
     ]
     for address, length, size, burst, response, words in reads:
         await bench.start(MemorySettings(), seed=1)
