@@ -31,7 +31,16 @@ NONE_WORD = 1 << 3
 
 @pytest.mark.parametrize("flavour", ["fast", "checked"])
 @pytest.mark.parametrize(
-    "module", ["cocotb_transactor", "cocotb_memory", "cocotb_pins", "cocotb_registers", "cocotb_faults"]
+    "module",
+    [
+        "cocotb_transactor",
+        "cocotb_memory",
+        "cocotb_pins",
+        "cocotb_registers",
+        "cocotb_faults",
+        "cocotb_fault_ring",
+        "cocotb_driver",
+    ],
 )
 def test_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
     """
