@@ -180,6 +180,15 @@ module hmm_register_file
 
     to_registers.FAULT_PUT.INDEX.next = status_i.fault_put;
 
+    // The access engine (rtl/engine) has its registers and is not a part of the device yet.
+    to_registers.STATUS.ENGINE_ACTIVE.next              = 1'b0;
+    to_registers.STATUS.ENGINE_HALTED.next              = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_DONE.hwset      = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_ERROR.hwset     = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_OVERRUN.hwset   = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.hwset = 1'b0;
+    to_registers.ENGINE_HEAD.INDEX.next                 = '0;
+
     to_registers.CONTEXT_BASE.ADDRESS.swwel = status_i.locked;
     to_registers.CONTEXT_COUNT.COUNT.swwel  = status_i.locked;
     to_registers.COMMAND_HEAD.INDEX.next    = status_i.command_head;
