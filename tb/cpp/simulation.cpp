@@ -36,6 +36,9 @@ Simulation::Simulation(const Options& options)
     : top_(std::make_unique<Vtb_top>("")), waves_(*top_, options.waves_file, options.waves_from) {}
 
 void Simulation::start() {
+  // Inputs begin with random values like everything else. Out of reset, the device would do something before time begins.
+  top_->clk = 0;
+  top_->rst_n = 0;
   vlog_startup_routines_bootstrap();
   VerilatedVpi::callCbs(cbStartOfSimulation);
   run_value_callbacks();
