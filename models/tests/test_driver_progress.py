@@ -13,7 +13,7 @@ from models.driver import AnswerPolicy, DriverOptions
 from models.golden_device import DeviceAbort, GoldenSettings
 from models.hmm import Advice, MapFlags, MemoryMap, cpu_read, cpu_write
 from models.host_events import FaultRecorded
-from models.structures import Reason
+from models.structures import Access, Reason
 from models.tests.closed_loop import ClosedLoop
 
 PLACE = 0x4000_0000
@@ -250,3 +250,27 @@ def test_driver_progress_context_ends_with_faults(end: str) -> None:
 
     loop.run(scenario())
     loop.finish()
+
+
+@pytest.mark.parametrize("end", ["unbind", "munmap"])
+def test_driver_progress_waits_for_open_grants(end: str) -> None:
+    """Neither a context nor a page is let go while the device holds a grant of it.
+
+    Stimulus: a client that keeps its grant; unbind or munmap; then the release.
+    Checking: the call ends only after the release; the tables stay allocated, the page referenced, until then.
+    Covers: FENCE-GRANT, I1, I18.
+    """
+    loop = ClosedLoop()
+    mm = loop.run(space_with(loop, 1))
+    grant = loop.run(loop.device.translate(1, PLACE, Access.WRITE))
+    pfn = mm.page_table.lookup(PLACE).pfn
+    tables = len(loop.memory.allocations())
+    call = loop.start(loop.driver.unbind(1) if end == "unbind" else mm.munmap(PLACE, PAGE_BYTES), end)
+    loop.run(loop.scheduler.sleep(300))
+    assert not call.done
+    assert loop.frames.references(pfn) == 1
+    assert len(loop.memory.allocations()) == tables
+    loop.device.release(grant)
+    loop.scheduler.run_all()
+    assert call.done
+    assert loop.frames.references(pfn) == (1 if end == "unbind" else 0)

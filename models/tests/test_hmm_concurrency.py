@@ -94,7 +94,7 @@ def test_hmm_concurrency_page_dropped_while_it_is_copied(label: str) -> None:
 def test_hmm_concurrency_huge_zero_page_dropped_while_it_is_replaced() -> None:
     """The huge page of zeros that is dropped while a write replaces it: the write starts anew.
 
-    Stimulus: a write to a huge zero entry stopped inside its invalidation; MADV_DONTNEED meanwhile.
+    Stimulus: a write to a huge zero entry stopped inside its invalidation; MADV_DONTNEED and a write meanwhile.
     Checking: bytes; nothing is lost.
     Covers: MM-HUGE, CONCURRENT.
     """
@@ -105,8 +105,9 @@ def test_hmm_concurrency_huge_zero_page_dropped_while_it_is_replaced() -> None:
     threads.run(cpu_read(mm, PLACE, 1))
     write = threads.stop_at(cpu_write(mm, PLACE, b"N"), "mm: invalidate started")
     threads.run(mm.madvise(PLACE, HUGE_BYTES, Advice.MADV_DONTNEED))
+    threads.run(cpu_write(mm, PLACE + 1, b"X"))
     threads.finish(write)
-    assert threads.run(cpu_read(mm, PLACE, 2)) == b"N\0"
+    assert threads.run(cpu_read(mm, PLACE, 3)) == b"NX\0"
     before = threads.bench.frames.system.pages_in_use()
     threads.run(mm.exit())
     assert threads.bench.frames.system.pages_in_use() == before - 512
