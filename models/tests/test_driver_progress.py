@@ -274,3 +274,26 @@ def test_driver_progress_waits_for_open_grants(end: str) -> None:
     loop.scheduler.run_all()
     assert call.done
     assert loop.frames.references(pfn) == (1 if end == "unbind" else 0)
+
+
+def test_driver_progress_unmaps_while_unbinding() -> None:
+    """While a context is being unbound the driver still hears of what changes: no page goes that the device may use.
+
+    Stimulus: an open grant; unbind waiting for it; munmap of the page; then the release.
+    Checking: munmap waits too, and the page keeps its reference until then.
+    Covers: UNBIND, I1.
+    """
+    loop = ClosedLoop()
+    mm = loop.run(space_with(loop, 1))
+    grant = loop.run(loop.device.translate(1, PLACE, Access.WRITE))
+    pfn = mm.page_table.lookup(PLACE).pfn
+    unbind = loop.start(loop.driver.unbind(1), "unbind")
+    loop.run(loop.scheduler.sleep(100))
+    unmap = loop.start(mm.munmap(PLACE, PAGE_BYTES), "munmap")
+    loop.run(loop.scheduler.sleep(300))
+    assert not unbind.done and not unmap.done
+    assert loop.frames.references(pfn) == 1
+    loop.device.release(grant)
+    loop.scheduler.run_all()
+    assert unbind.done and unmap.done
+    assert loop.frames.references(pfn) == 0
