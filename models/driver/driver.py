@@ -132,9 +132,8 @@ class Driver:
 
     async def forget(self, context: DeviceContext) -> None:
         """Take a context from the device; its address space does not call any more."""
-        async with self._service_lock:
-            async with self.lock:
-                await self.tables.unbind(context.pasid)
+        async with self._service_lock, self.lock:
+            await self.tables.unbind(context.pasid)
             del self.contexts[context.pasid]
 
     async def run(self) -> None:
@@ -201,17 +200,17 @@ class Driver:
             if not lock_dropped:
                 mm.mmap_lock.release_read()
         await self.port.pause("driver: before commit")
-        linked = False
+        words, linked = work.hmm_range.pfns.copy(), False
         async with self.lock:
-            if not self.still_valid(work):
-                await self.port.pause("driver: try again")
-                self.tables.free_array(work.staging)
-                return self.after_race(pending, faults)
-            words = work.hmm_range.pfns.copy()
-            linked = await self.commit(work, words, self.usable(work, words))
+            valid = self.still_valid(work)
+            if valid:
+                linked = await self.commit(work, words, self.usable(work, words))
         if not linked:
             self.tables.free_array(work.staging)
-        return self.judge(work, pending, words)
+        if valid:
+            return self.judge(work, pending, words)
+        await self.port.pause("driver: try again")
+        return self.after_race(pending, faults)
 
     def permitted(self, vma: Vma, fault: PageFault) -> bool:
         """Whether the area, and the format, allow what the device wants."""
