@@ -41,6 +41,24 @@ class Register(IntEnum):
     """Fence sequence."""
     COMMAND_ERROR = 0x068
     """Command error. The first malformed command since COMMAND_MALFORMED was last clear."""
+    FAULT_BASE = 0x070
+    """Fault ring base."""
+    FAULT_SIZE = 0x078
+    """Fault ring size."""
+    FAULT_PUT = 0x080
+    """Fault ring put."""
+    FAULT_GET = 0x088
+    """Fault ring get."""
+    ENGINE_BASE = 0x0A0
+    """Descriptor ring base. Taken when the engine is switched on."""
+    ENGINE_SIZE = 0x0A8
+    """Descriptor ring size. Taken when the engine is switched on."""
+    ENGINE_HEAD = 0x0B0
+    """Descriptor ring head."""
+    ENGINE_TAIL = 0x0B8
+    """Descriptor ring tail."""
+    ENGINE_COMPLETION_BASE = 0x0C0
+    """Completion ring base. Taken when the engine is switched on."""
     FORMAT_VALID = 0x100
     """Format: a flag's mask. A flag matches if its mask is not 0 and all its bits are set. Locked while translation is on or still busy."""
     FORMAT_WRITE = 0x108
@@ -89,6 +107,16 @@ class Register(IntEnum):
     """Walks dropped by an invalidation."""
     COUNTER_STALLED = 0x250
     """Cycles in which a request was offered and not taken."""
+    COUNTER_RECORDS = 0x258
+    """Fault records written."""
+    COUNTER_MERGED = 0x260
+    """Requests that merged into a fault."""
+    COUNTER_REPLAYS = 0x268
+    """Answers that replayed at least one fault."""
+    COUNTER_IGNORED = 0x270
+    """Answers to tags that did not wait."""
+    COUNTER_UNRECORDED = 0x278
+    """Faults given up before they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +169,10 @@ CONTROL_ENABLE = Field(Register.CONTROL, high=0, low=0)
 """Asks for translation. The change from 0 to 1 checks the format: STATUS says whether it was taken."""
 CONTROL_COMMAND_ENABLE = Field(Register.CONTROL, high=1, low=1)
 """Runs the command ring. While it is 0 the head is 0 and a halt ends; the host sets the tail to 0 before it writes 1."""
+CONTROL_FAULT_ENABLE = Field(Register.CONTROL, high=2, low=2)
+"""Runs the fault ring. While it is 0 every new fault is ABORTED at once and not recorded, faults that wait go on waiting, put is 0 and a halt ends; the host sets get to 0 before it writes 1."""
+CONTROL_ENGINE_ENABLE = Field(Register.CONTROL, high=3, low=3)
+"""Runs the access engine. While it is 0 the engine begins nothing new; when STATUS.ENGINE_ACTIVE is 0 too, the head is 0 and a halt is over. The host sets the tail to 0 before it writes 1."""
 STATUS_ENABLED = Field(Register.STATUS, high=0, low=0)
 """Translation is on: the format was taken."""
 STATUS_BUSY = Field(Register.STATUS, high=1, low=1)
@@ -149,8 +181,20 @@ STATUS_COMMAND_ACTIVE = Field(Register.STATUS, high=2, low=2)
 """The command ring takes commands."""
 STATUS_COMMAND_HALTED = Field(Register.STATUS, high=3, low=3)
 """The command ring is halted by an error (INTERRUPT_CAUSE says which) until it is enabled again."""
+STATUS_FAULT_ACTIVE = Field(Register.STATUS, high=4, low=4)
+"""The fault ring takes records."""
+STATUS_FAULT_HALTED = Field(Register.STATUS, high=5, low=5)
+"""The fault ring is halted by an error until it is enabled again."""
+STATUS_QUIESCED = Field(Register.STATUS, high=6, low=6)
+"""QUIESCE was taken and RUN was not."""
+STATUS_FAULTS_WAITING = Field(Register.STATUS, high=7, low=7)
+"""A request waits for the host."""
 STATUS_REFUSED = Field(Register.STATUS, high=21, low=16)
 """Why the last enable was refused; 0 = it was not. Bit 16 FORMAT_VALID_ZERO, 17 FORMAT_VALID_CONTAINS, 18 FORMAT_PFN_OVERLAP, 19 FORMAT_PFN_SHIFT, 20 FORMAT_FIELD_RANGE, 21 FORMAT_NONE_ALIAS."""
+STATUS_ENGINE_ACTIVE = Field(Register.STATUS, high=24, low=24)
+"""The access engine takes descriptors, or still performs one after its disable."""
+STATUS_ENGINE_HALTED = Field(Register.STATUS, high=25, low=25)
+"""The access engine is halted by an error (INTERRUPT_CAUSE says which) until it is enabled again."""
 INTERRUPT_CAUSE_FENCE_DONE = Field(Register.INTERRUPT_CAUSE, high=0, low=0)
 """A FENCE that asked for an interrupt is complete."""
 INTERRUPT_CAUSE_COMMAND_MALFORMED = Field(Register.INTERRUPT_CAUSE, high=1, low=1)
@@ -163,7 +207,23 @@ INTERRUPT_CAUSE_FENCE_BUS_ERROR = Field(Register.INTERRUPT_CAUSE, high=4, low=4)
 """The value write of a FENCE failed. The fence itself is complete."""
 INTERRUPT_CAUSE_ENABLE_REFUSED = Field(Register.INTERRUPT_CAUSE, high=5, low=5)
 """An enable was refused; STATUS.REFUSED says why."""
-INTERRUPT_ENABLE_MASK = Field(Register.INTERRUPT_ENABLE, high=5, low=0)
+INTERRUPT_CAUSE_FAULT = Field(Register.INTERRUPT_CAUSE, high=6, low=6)
+"""A fault record is in memory and FAULT_PUT counts it."""
+INTERRUPT_CAUSE_FAULT_FULL = Field(Register.INTERRUPT_CAUSE, high=7, low=7)
+"""A fault record had to wait because the ring was full; nothing was lost."""
+INTERRUPT_CAUSE_FAULT_OVERRUN = Field(Register.INTERRUPT_CAUSE, high=8, low=8)
+"""Put minus get is above the size of the fault ring; the ring is halted."""
+INTERRUPT_CAUSE_FAULT_BUS_ERROR = Field(Register.INTERRUPT_CAUSE, high=9, low=9)
+"""The write of a fault record failed; the ring is halted, and the record is written when it is enabled again."""
+INTERRUPT_CAUSE_ENGINE_DONE = Field(Register.INTERRUPT_CAUSE, high=10, low=10)
+"""A descriptor that asked for an interrupt is complete."""
+INTERRUPT_CAUSE_ENGINE_ERROR = Field(Register.INTERRUPT_CAUSE, high=11, low=11)
+"""A descriptor ended with another status than OK; its completion says which."""
+INTERRUPT_CAUSE_ENGINE_OVERRUN = Field(Register.INTERRUPT_CAUSE, high=12, low=12)
+"""Tail minus head is above the size of the descriptor ring; the engine is halted."""
+INTERRUPT_CAUSE_ENGINE_BUS_ERROR = Field(Register.INTERRUPT_CAUSE, high=13, low=13)
+"""A read of the descriptor ring or the write of a completion failed; the engine is halted."""
+INTERRUPT_ENABLE_MASK = Field(Register.INTERRUPT_ENABLE, high=13, low=0)
 """One bit for each cause."""
 CONTEXT_BASE_ADDRESS = Field(Register.CONTEXT_BASE, high=51, low=6)
 """Bus address of the context table, 64-byte aligned."""
@@ -183,6 +243,24 @@ COMMAND_ERROR_INDEX = Field(Register.COMMAND_ERROR, high=31, low=0)
 """Its index (the head when it was taken)."""
 COMMAND_ERROR_OPCODE = Field(Register.COMMAND_ERROR, high=39, low=32)
 """Its opcode."""
+FAULT_BASE_ADDRESS = Field(Register.FAULT_BASE, high=51, low=6)
+"""Bus address of the ring, 64-byte aligned."""
+FAULT_SIZE_LOG2 = Field(Register.FAULT_SIZE, high=3, low=0)
+"""log2 of the number of 32-byte records, 0 to 15."""
+FAULT_PUT_INDEX = Field(Register.FAULT_PUT, high=31, low=0)
+"""Records written since the ring was enabled; a free-running counter, 0 while the ring is off."""
+FAULT_GET_INDEX = Field(Register.FAULT_GET, high=31, low=0)
+"""Records that the host has taken since the ring was enabled; a free-running counter that the host sets to 0 before it enables the ring."""
+ENGINE_BASE_ADDRESS = Field(Register.ENGINE_BASE, high=51, low=6)
+"""Bus address of the ring of descriptors, 64-byte aligned."""
+ENGINE_SIZE_LOG2 = Field(Register.ENGINE_SIZE, high=3, low=0)
+"""log2 of the number of 64-byte descriptors, 0 to 15; the completion ring has as many slots."""
+ENGINE_HEAD_INDEX = Field(Register.ENGINE_HEAD, high=31, low=0)
+"""Descriptors whose completion is in memory; a free-running counter."""
+ENGINE_TAIL_INDEX = Field(Register.ENGINE_TAIL, high=31, low=0)
+"""Descriptors written since the engine was enabled; a free-running counter that the host sets to 0 before it enables the engine."""
+ENGINE_COMPLETION_BASE_ADDRESS = Field(Register.ENGINE_COMPLETION_BASE, high=51, low=6)
+"""Bus address of the ring of 32-byte completions, 64-byte aligned."""
 FORMAT_VALID_MASK = Field(Register.FORMAT_VALID, high=63, low=0)
 FORMAT_WRITE_MASK = Field(Register.FORMAT_WRITE, high=63, low=0)
 FORMAT_ERROR_MASK = Field(Register.FORMAT_ERROR, high=63, low=0)
@@ -223,6 +301,11 @@ COUNTER_INVALIDATIONS_COUNT = Field(Register.COUNTER_INVALIDATIONS, high=63, low
 COUNTER_FENCES_COUNT = Field(Register.COUNTER_FENCES, high=63, low=0)
 COUNTER_DROPPED_WALKS_COUNT = Field(Register.COUNTER_DROPPED_WALKS, high=63, low=0)
 COUNTER_STALLED_COUNT = Field(Register.COUNTER_STALLED, high=63, low=0)
+COUNTER_RECORDS_COUNT = Field(Register.COUNTER_RECORDS, high=63, low=0)
+COUNTER_MERGED_COUNT = Field(Register.COUNTER_MERGED, high=63, low=0)
+COUNTER_REPLAYS_COUNT = Field(Register.COUNTER_REPLAYS, high=63, low=0)
+COUNTER_IGNORED_COUNT = Field(Register.COUNTER_IGNORED, high=63, low=0)
+COUNTER_UNRECORDED_COUNT = Field(Register.COUNTER_UNRECORDED, high=63, low=0)
 
 RESET_VALUES: dict[Register, int] = {
     Register.ID: 0x1314D4D48,
@@ -239,6 +322,15 @@ RESET_VALUES: dict[Register, int] = {
     Register.COMMAND_TAIL: 0x0,
     Register.FENCE_SEQUENCE: 0x0,
     Register.COMMAND_ERROR: 0x0,
+    Register.FAULT_BASE: 0x0,
+    Register.FAULT_SIZE: 0x0,
+    Register.FAULT_PUT: 0x0,
+    Register.FAULT_GET: 0x0,
+    Register.ENGINE_BASE: 0x0,
+    Register.ENGINE_SIZE: 0x0,
+    Register.ENGINE_HEAD: 0x0,
+    Register.ENGINE_TAIL: 0x0,
+    Register.ENGINE_COMPLETION_BASE: 0x0,
     Register.FORMAT_VALID: 0x0,
     Register.FORMAT_WRITE: 0x0,
     Register.FORMAT_ERROR: 0x0,
@@ -263,5 +355,10 @@ RESET_VALUES: dict[Register, int] = {
     Register.COUNTER_FENCES: 0x0,
     Register.COUNTER_DROPPED_WALKS: 0x0,
     Register.COUNTER_STALLED: 0x0,
+    Register.COUNTER_RECORDS: 0x0,
+    Register.COUNTER_MERGED: 0x0,
+    Register.COUNTER_REPLAYS: 0x0,
+    Register.COUNTER_IGNORED: 0x0,
+    Register.COUNTER_UNRECORDED: 0x0,
 }
 """Values after reset. Bits that hardware drives count as 0 here."""

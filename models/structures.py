@@ -71,15 +71,15 @@ class Opcode(IntEnum):
     UNBIND = 5
     """the context entry of the PASID was cleared: no new translations"""
     REPLAY_ALL = 6
-    """kept for the answer to all recorded faults"""
+    """walk again for every recorded fault"""
     RESUME = 7
-    """kept for the answer to one fault"""
+    """answer the fault with the tag in first: walk again, or abort where cancel is set"""
     CANCEL = 8
-    """kept for the abort of faults by range"""
+    """abort recorded faults of a context, a range and an access"""
     QUIESCE = 9
-    """kept for stopping the device"""
+    """take no more requests; a FENCE behind it ends when walks and grants have ended"""
     RUN = 10
-    """kept for resuming the device"""
+    """take requests again"""
 
 
 class DirectoryType(IntEnum):
@@ -108,6 +108,32 @@ class Refusal(IntFlag):
     """a field reaches past bit 63"""
     NONE_ALIAS = 32
     """the NONE value equals the ERROR or the SPECIAL value"""
+
+
+class EngineOpcode(IntEnum):
+    """What a descriptor asks of the access engine. A zeroed slot is not a descriptor."""
+
+    READ = 1
+    """virtual source to buffer"""
+    WRITE = 2
+    """buffer to virtual destination"""
+    COPY = 3
+    """virtual source to virtual destination"""
+    ATOMIC_ADD = 4
+    """adds the operand to the 8 bytes at the virtual destination"""
+
+
+class CompletionStatus(IntEnum):
+    """How a descriptor ended."""
+
+    OK = 0
+    """all bytes were moved"""
+    ABORTED = 1
+    """a translation was answered ABORTED; reason says why"""
+    BUS_ERROR = 2
+    """a read or write of data failed"""
+    MALFORMED = 3
+    """it is not a descriptor; nothing was moved"""
 
 
 @dataclass(frozen=True)
@@ -241,7 +267,7 @@ def unpack_directory_entry(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
 
 
 COMMAND_BYTES = 32
-COMMAND_RESERVED = (0xFFF0_0000_FFFF_F800, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
+COMMAND_RESERVED = (0xFFF0_0000_FFFF_C000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
 COMMAND_DTYPE = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("word2", "<u8"), ("word3", "<u8")])
 COMMAND_OPCODE = StructureField("command", "opcode", 0, 7, 0, False)
 """what to do"""
@@ -251,10 +277,14 @@ COMMAND_WRITE_VALUE = StructureField("command", "write_value", 0, 9, 9, False)
 """FENCE: write the value when complete"""
 COMMAND_INTERRUPT = StructureField("command", "interrupt", 0, 10, 10, False)
 """FENCE: set FENCE_DONE when complete"""
+COMMAND_CANCEL = StructureField("command", "cancel", 0, 11, 11, False)
+"""RESUME: abort instead of walking again"""
+COMMAND_ACCESS = StructureField("command", "access", 0, 13, 12, False)
+"""CANCEL: the access of the faults"""
 COMMAND_PASID = StructureField("command", "pasid", 0, 51, 32, False)
 """the context"""
 COMMAND_FIRST = StructureField("command", "first", 1, 63, 0, False)
-"""INVALIDATE: first virtual address; FENCE: bus address of the value, 8-byte aligned"""
+"""INVALIDATE: first virtual address; FENCE: bus address of the value, 8-byte aligned; RESUME: the tag"""
 COMMAND_LAST = StructureField("command", "last", 2, 63, 0, False)
 """INVALIDATE: last virtual address, inclusive; FENCE: the value"""
 
@@ -265,6 +295,8 @@ def pack_command(
     all_contexts: ArrayLike = 0,
     write_value: ArrayLike = 0,
     interrupt: ArrayLike = 0,
+    cancel: ArrayLike = 0,
+    access: ArrayLike = 0,
     pasid: ArrayLike = 0,
     first: ArrayLike = 0,
     last: ArrayLike = 0,
@@ -279,6 +311,8 @@ def pack_command(
         np.shape(all_contexts),
         np.shape(write_value),
         np.shape(interrupt),
+        np.shape(cancel),
+        np.shape(access),
         np.shape(pasid),
         np.shape(first),
         np.shape(last),
@@ -288,6 +322,8 @@ def pack_command(
     COMMAND_ALL_CONTEXTS.insert(words, all_contexts)
     COMMAND_WRITE_VALUE.insert(words, write_value)
     COMMAND_INTERRUPT.insert(words, interrupt)
+    COMMAND_CANCEL.insert(words, cancel)
+    COMMAND_ACCESS.insert(words, access)
     COMMAND_PASID.insert(words, pasid)
     COMMAND_FIRST.insert(words, first)
     COMMAND_LAST.insert(words, last)
@@ -302,7 +338,237 @@ def unpack_command(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
         "all_contexts": COMMAND_ALL_CONTEXTS.extract(array),
         "write_value": COMMAND_WRITE_VALUE.extract(array),
         "interrupt": COMMAND_INTERRUPT.extract(array),
+        "cancel": COMMAND_CANCEL.extract(array),
+        "access": COMMAND_ACCESS.extract(array),
         "pasid": COMMAND_PASID.extract(array),
         "first": COMMAND_FIRST.extract(array),
         "last": COMMAND_LAST.extract(array),
+    }
+
+
+FAULT_RECORD_BYTES = 32
+FAULT_RECORD_RESERVED = (0xF000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0xFFFF_FFFF_FFFF_0000)
+FAULT_RECORD_DTYPE = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("word2", "<u8"), ("word3", "<u8")])
+FAULT_RECORD_TAG = StructureField("fault_record", "tag", 0, 31, 0, False)
+"""names this one occurrence: place in bits 7 to 0, generation above"""
+FAULT_RECORD_PASID = StructureField("fault_record", "pasid", 0, 51, 32, False)
+"""the context"""
+FAULT_RECORD_ACCESS = StructureField("fault_record", "access", 0, 53, 52, False)
+"""what the request wanted"""
+FAULT_RECORD_ANSWER_EXPECTED = StructureField("fault_record", "answer_expected", 0, 54, 54, False)
+"""requests wait for the host's answer to the tag"""
+FAULT_RECORD_PHASE = StructureField("fault_record", "phase", 0, 55, 55, False)
+"""1 in the first round of the ring, then the opposite each round"""
+FAULT_RECORD_REASON = StructureField("fault_record", "reason", 0, 59, 56, False)
+"""why"""
+FAULT_RECORD_VA = StructureField("fault_record", "va", 1, 63, 0, False)
+"""the virtual address as asked for"""
+FAULT_RECORD_TIMESTAMP = StructureField("fault_record", "timestamp", 2, 63, 0, False)
+"""clock cycle of the fault"""
+FAULT_RECORD_MERGED_COUNT = StructureField("fault_record", "merged_count", 3, 15, 0, False)
+"""requests under the tag when the record was written"""
+
+
+def pack_fault_record(
+    *,
+    tag: ArrayLike,
+    pasid: ArrayLike = 0,
+    access: ArrayLike = 0,
+    answer_expected: ArrayLike = 0,
+    phase: ArrayLike = 0,
+    reason: ArrayLike = 0,
+    va: ArrayLike = 0,
+    timestamp: ArrayLike = 0,
+    merged_count: ArrayLike = 0,
+) -> NDArray[np.uint64]:
+    """One slot of the fault ring.
+
+    Fields are integers or arrays that broadcast together; the result has their shape and a last axis of 4.
+    Errors: UserError if a value does not fit in its field.
+    """
+    shape = np.broadcast_shapes(
+        np.shape(tag),
+        np.shape(pasid),
+        np.shape(access),
+        np.shape(answer_expected),
+        np.shape(phase),
+        np.shape(reason),
+        np.shape(va),
+        np.shape(timestamp),
+        np.shape(merged_count),
+    )
+    words = np.zeros((*shape, 4), dtype=np.uint64)
+    FAULT_RECORD_TAG.insert(words, tag)
+    FAULT_RECORD_PASID.insert(words, pasid)
+    FAULT_RECORD_ACCESS.insert(words, access)
+    FAULT_RECORD_ANSWER_EXPECTED.insert(words, answer_expected)
+    FAULT_RECORD_PHASE.insert(words, phase)
+    FAULT_RECORD_REASON.insert(words, reason)
+    FAULT_RECORD_VA.insert(words, va)
+    FAULT_RECORD_TIMESTAMP.insert(words, timestamp)
+    FAULT_RECORD_MERGED_COUNT.insert(words, merged_count)
+    return words
+
+
+def unpack_fault_record(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
+    """Fields of words of shape (..., 4), each of the leading shape. Reserved bits are not looked at."""
+    array = _as_words(words, 4, "fault_record")
+    return {
+        "tag": FAULT_RECORD_TAG.extract(array),
+        "pasid": FAULT_RECORD_PASID.extract(array),
+        "access": FAULT_RECORD_ACCESS.extract(array),
+        "answer_expected": FAULT_RECORD_ANSWER_EXPECTED.extract(array),
+        "phase": FAULT_RECORD_PHASE.extract(array),
+        "reason": FAULT_RECORD_REASON.extract(array),
+        "va": FAULT_RECORD_VA.extract(array),
+        "timestamp": FAULT_RECORD_TIMESTAMP.extract(array),
+        "merged_count": FAULT_RECORD_MERGED_COUNT.extract(array),
+    }
+
+
+DESCRIPTOR_BYTES = 64
+DESCRIPTOR_RESERVED = (0x0000_0000_FFFF_FE00, 0xFFF0_0000_FFF0_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
+DESCRIPTOR_DTYPE = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("word2", "<u8"), ("word3", "<u8"), ("word4", "<u8"), ("word5", "<u8"), ("word6", "<u8"), ("word7", "<u8")])
+DESCRIPTOR_OPCODE = StructureField("descriptor", "opcode", 0, 7, 0, False)
+"""what to do"""
+DESCRIPTOR_INTERRUPT = StructureField("descriptor", "interrupt", 0, 8, 8, False)
+"""set ENGINE_DONE when complete"""
+DESCRIPTOR_LENGTH = StructureField("descriptor", "length", 0, 63, 32, False)
+"""bytes, at least 1; ATOMIC_ADD: 8"""
+DESCRIPTOR_SOURCE_PASID = StructureField("descriptor", "source_pasid", 1, 19, 0, False)
+"""READ, COPY: context of the source"""
+DESCRIPTOR_DESTINATION_PASID = StructureField("descriptor", "destination_pasid", 1, 51, 32, False)
+"""WRITE, COPY, ATOMIC_ADD: context of the destination"""
+DESCRIPTOR_SOURCE_VA = StructureField("descriptor", "source_va", 2, 63, 0, False)
+"""READ, COPY: virtual address of the source"""
+DESCRIPTOR_DESTINATION_VA = StructureField("descriptor", "destination_va", 3, 63, 0, False)
+"""WRITE, COPY, ATOMIC_ADD: virtual address of the destination; ATOMIC_ADD: 8-byte aligned"""
+DESCRIPTOR_BUFFER = StructureField("descriptor", "buffer", 4, 63, 0, False)
+"""READ, WRITE: bus address of the buffer in system memory, any alignment"""
+DESCRIPTOR_OPERAND = StructureField("descriptor", "operand", 5, 63, 0, False)
+"""ATOMIC_ADD: what is added, modulo 2^64"""
+
+
+def pack_descriptor(
+    *,
+    opcode: ArrayLike,
+    interrupt: ArrayLike = 0,
+    length: ArrayLike = 0,
+    source_pasid: ArrayLike = 0,
+    destination_pasid: ArrayLike = 0,
+    source_va: ArrayLike = 0,
+    destination_va: ArrayLike = 0,
+    buffer: ArrayLike = 0,
+    operand: ArrayLike = 0,
+) -> NDArray[np.uint64]:
+    """One slot of the descriptor ring of the access engine. A field that the opcode does not use is 0.
+
+    Fields are integers or arrays that broadcast together; the result has their shape and a last axis of 8.
+    Errors: UserError if a value does not fit in its field.
+    """
+    shape = np.broadcast_shapes(
+        np.shape(opcode),
+        np.shape(interrupt),
+        np.shape(length),
+        np.shape(source_pasid),
+        np.shape(destination_pasid),
+        np.shape(source_va),
+        np.shape(destination_va),
+        np.shape(buffer),
+        np.shape(operand),
+    )
+    words = np.zeros((*shape, 8), dtype=np.uint64)
+    DESCRIPTOR_OPCODE.insert(words, opcode)
+    DESCRIPTOR_INTERRUPT.insert(words, interrupt)
+    DESCRIPTOR_LENGTH.insert(words, length)
+    DESCRIPTOR_SOURCE_PASID.insert(words, source_pasid)
+    DESCRIPTOR_DESTINATION_PASID.insert(words, destination_pasid)
+    DESCRIPTOR_SOURCE_VA.insert(words, source_va)
+    DESCRIPTOR_DESTINATION_VA.insert(words, destination_va)
+    DESCRIPTOR_BUFFER.insert(words, buffer)
+    DESCRIPTOR_OPERAND.insert(words, operand)
+    return words
+
+
+def unpack_descriptor(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
+    """Fields of words of shape (..., 8), each of the leading shape. Reserved bits are not looked at."""
+    array = _as_words(words, 8, "descriptor")
+    return {
+        "opcode": DESCRIPTOR_OPCODE.extract(array),
+        "interrupt": DESCRIPTOR_INTERRUPT.extract(array),
+        "length": DESCRIPTOR_LENGTH.extract(array),
+        "source_pasid": DESCRIPTOR_SOURCE_PASID.extract(array),
+        "destination_pasid": DESCRIPTOR_DESTINATION_PASID.extract(array),
+        "source_va": DESCRIPTOR_SOURCE_VA.extract(array),
+        "destination_va": DESCRIPTOR_DESTINATION_VA.extract(array),
+        "buffer": DESCRIPTOR_BUFFER.extract(array),
+        "operand": DESCRIPTOR_OPERAND.extract(array),
+    }
+
+
+COMPLETION_BYTES = 32
+COMPLETION_RESERVED = (0xFFFF_FF00_0000_0000, 0xFFFF_FFFF_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000)
+COMPLETION_DTYPE = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("word2", "<u8"), ("word3", "<u8")])
+COMPLETION_INDEX = StructureField("completion", "index", 0, 31, 0, False)
+"""descriptors completed before this one since the engine was enabled"""
+COMPLETION_STATUS = StructureField("completion", "status", 0, 33, 32, False)
+"""how it ended"""
+COMPLETION_ACCESS = StructureField("completion", "access", 0, 35, 34, False)
+"""ABORTED, BUS_ERROR: what was wanted at va"""
+COMPLETION_REASON = StructureField("completion", "reason", 0, 39, 36, False)
+"""ABORTED: the reason of the translation"""
+COMPLETION_BYTES_MOVED = StructureField("completion", "bytes_moved", 1, 31, 0, False)
+"""bytes that are in their place"""
+COMPLETION_OLD_VALUE = StructureField("completion", "old_value", 2, 63, 0, False)
+"""ATOMIC_ADD that is OK: what was there before"""
+COMPLETION_VA = StructureField("completion", "va", 3, 63, 0, False)
+"""ABORTED, BUS_ERROR: virtual address of the first byte that was not moved"""
+
+
+def pack_completion(
+    *,
+    index: ArrayLike,
+    status: ArrayLike = 0,
+    access: ArrayLike = 0,
+    reason: ArrayLike = 0,
+    bytes_moved: ArrayLike = 0,
+    old_value: ArrayLike = 0,
+    va: ArrayLike = 0,
+) -> NDArray[np.uint64]:
+    """One slot of the completion ring; that of a descriptor is its index modulo the size of the ring.
+
+    Fields are integers or arrays that broadcast together; the result has their shape and a last axis of 4.
+    Errors: UserError if a value does not fit in its field.
+    """
+    shape = np.broadcast_shapes(
+        np.shape(index),
+        np.shape(status),
+        np.shape(access),
+        np.shape(reason),
+        np.shape(bytes_moved),
+        np.shape(old_value),
+        np.shape(va),
+    )
+    words = np.zeros((*shape, 4), dtype=np.uint64)
+    COMPLETION_INDEX.insert(words, index)
+    COMPLETION_STATUS.insert(words, status)
+    COMPLETION_ACCESS.insert(words, access)
+    COMPLETION_REASON.insert(words, reason)
+    COMPLETION_BYTES_MOVED.insert(words, bytes_moved)
+    COMPLETION_OLD_VALUE.insert(words, old_value)
+    COMPLETION_VA.insert(words, va)
+    return words
+
+
+def unpack_completion(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
+    """Fields of words of shape (..., 4), each of the leading shape. Reserved bits are not looked at."""
+    array = _as_words(words, 4, "completion")
+    return {
+        "index": COMPLETION_INDEX.extract(array),
+        "status": COMPLETION_STATUS.extract(array),
+        "access": COMPLETION_ACCESS.extract(array),
+        "reason": COMPLETION_REASON.extract(array),
+        "bytes_moved": COMPLETION_BYTES_MOVED.extract(array),
+        "old_value": COMPLETION_OLD_VALUE.extract(array),
+        "va": COMPLETION_VA.extract(array),
     }

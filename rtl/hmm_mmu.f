@@ -12,12 +12,15 @@ rtl/tlb/hmm_tlb.sv
 rtl/walk/hmm_context_cache.sv
 rtl/walk/hmm_walker.sv
 rtl/translate/hmm_translate.sv
+rtl/fault/hmm_fault_buffer.sv
+rtl/fault/hmm_fault_recorder.sv
 rtl/command/hmm_command.sv
 rtl/command/hmm_fence.sv
 rtl/memory/hmm_read_mux.sv
-rtl/memory/hmm_word_writer.sv
+rtl/memory/hmm_write_mux.sv
 rtl/control/hmm_enable.sv
 rtl/control/hmm_interrupt.sv
 rtl/control/hmm_counters.sv
 rtl/control/hmm_register_file.sv
 rtl/hmm_mmu.sv
+rtl/hmm_device.sv

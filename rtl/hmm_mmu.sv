@@ -1,229 +1,251 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device MMU: translates virtual addresses of contexts through directories whose leaf tables are the pfns arrays
-// that Linux HMM writes. One client port, one walk at a time, one translation cache.
-// Faults are decided and answered ABORTED with their reason. See docs/interface.md.
+// The MMU itself: client ports, translation cache, walks, faults, commands and fences, between plain register signals on
+// one side and line reads and writes on the other. Does not hold registers and does not know AXI: hmm_device does.
+// See docs/interface.md.
 
 module hmm_mmu
   import hmm_structures_pkg::*;
   import hmm_pkg::*;
 #(
-  parameter int unsigned VaBits         = 48,  // 48 or 57
+  parameter int unsigned VaBits         = 48,
+  parameter int unsigned Clients        = 2,
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
+  parameter int unsigned FaultSlots     = 16,
   parameter int unsigned FenceDepth     = 4
 ) (
-  input  logic                 clk_i,
-  input  logic                 rst_ni,
-  // Registers: AXI4-Lite subordinate
-  input  logic                 s_axil_awvalid_i,
-  output logic                 s_axil_awready_o,
-  input  logic [9:0]           s_axil_awaddr_i,
-  input  logic [2:0]           s_axil_awprot_i,
-  input  logic                 s_axil_wvalid_i,
-  output logic                 s_axil_wready_o,
-  input  logic [63:0]          s_axil_wdata_i,
-  input  logic [7:0]           s_axil_wstrb_i,
-  output logic                 s_axil_bvalid_o,
-  input  logic                 s_axil_bready_i,
-  output logic [1:0]           s_axil_bresp_o,
-  input  logic                 s_axil_arvalid_i,
-  output logic                 s_axil_arready_o,
-  input  logic [9:0]           s_axil_araddr_i,
-  input  logic [2:0]           s_axil_arprot_i,
-  output logic                 s_axil_rvalid_o,
-  input  logic                 s_axil_rready_i,
-  output logic [63:0]          s_axil_rdata_o,
-  output logic [1:0]           s_axil_rresp_o,
-  // Memory: AXI4 manager, single beats of one line
-  output logic                 m_axi_awvalid_o,
-  input  logic                 m_axi_awready_i,
-  output logic [AxiIdBits-1:0] m_axi_awid_o,
-  output pa_t                  m_axi_awaddr_o,
-  output logic [7:0]           m_axi_awlen_o,
-  output logic [2:0]           m_axi_awsize_o,
-  output logic [1:0]           m_axi_awburst_o,
-  output logic                 m_axi_wvalid_o,
-  input  logic                 m_axi_wready_i,
-  output line_t                m_axi_wdata_o,
-  output logic [63:0]          m_axi_wstrb_o,
-  output logic                 m_axi_wlast_o,
-  input  logic                 m_axi_bvalid_i,
-  output logic                 m_axi_bready_o,
-  input  logic [AxiIdBits-1:0] m_axi_bid_i,
-  input  logic [1:0]           m_axi_bresp_i,
-  output logic                 m_axi_arvalid_o,
-  input  logic                 m_axi_arready_i,
-  output logic [AxiIdBits-1:0] m_axi_arid_o,
-  output pa_t                  m_axi_araddr_o,
-  output logic [7:0]           m_axi_arlen_o,
-  output logic [2:0]           m_axi_arsize_o,
-  output logic [1:0]           m_axi_arburst_o,
-  input  logic                 m_axi_rvalid_i,
-  output logic                 m_axi_rready_o,
-  input  logic [AxiIdBits-1:0] m_axi_rid_i,
-  input  line_t                m_axi_rdata_i,
-  input  logic [1:0]           m_axi_rresp_i,
-  input  logic                 m_axi_rlast_i,
-  // Client port: request, response, release
-  input  logic                 req_valid_i,
-  output logic                 req_ready_o,
-  input  client_request_t      req_i,
-  output logic                 rsp_valid_o,
-  input  logic                 rsp_ready_i,
-  output client_response_t     rsp_o,
-  input  logic                 rel_valid_i,
-  input  id_t                  rel_id_i,
-  // Interrupt lines
-  output logic                 irq_o,
-  output logic                 irq_edge_o,
+  input  logic                           clk_i,
+  input  logic                           rst_ni,
+  // What the host set
+  input  logic                           enable_i,
+  input  entry_format_t                  format_i,
+  input  logic [51:0]                    context_base_i,
+  input  logic [20:0]                    context_count_i,
+  input  logic                           command_enable_i,
+  input  logic [51:0]                    command_base_i,
+  input  logic [3:0]                     command_log2_i,
+  input  logic [31:0]                    command_tail_i,
+  input  logic                           fault_enable_i,
+  input  logic [51:0]                    fault_base_i,
+  input  logic [3:0]                     fault_log2_i,
+  input  logic [31:0]                    fault_get_i,
+  // What it can read
+  output mmu_status_t                    status_o,
+  // Events, one cycle each
+  output mmu_events_t                    events_o,
+  // Client ports: request, response, release
+  input  logic             [Clients-1:0] req_valid_i,
+  output logic             [Clients-1:0] req_ready_o,
+  input  client_request_t  [Clients-1:0] req_i,
+  output logic             [Clients-1:0] rsp_valid_o,
+  input  logic             [Clients-1:0] rsp_ready_i,
+  output client_response_t [Clients-1:0] rsp_o,
+  input  logic             [Clients-1:0] rel_valid_i,
+  input  id_t              [Clients-1:0] rel_id_i,
+  // Line reads: 0 walker, 1 command ring
+  output logic             [1:0]         read_valid_o,
+  input  logic             [1:0]         read_ready_i,
+  output pa_t              [1:0]         read_address_o,
+  input  logic             [1:0]         read_done_i,
+  input  line_t                          read_line_i,
+  input  logic                           read_error_i,
+  // Line writes: 0 fence values, 1 fault records
+  output logic             [1:0]         write_valid_o,
+  input  logic             [1:0]         write_ready_i,
+  output pa_t              [1:0]         write_address_o,
+  output line_t            [1:0]         write_line_o,
+  output logic             [1:0][63:0]   write_strobe_o,
+  input  logic             [1:0]         write_done_i,
+  input  logic                           write_error_i,
   // For an observer
-  output probe_t               probe_o
+  output probe_t                         probe_o
 );
 
-  localparam int unsigned Counters = 10;
+  // ---- Enable --------------------------------------------------------------------------------------------------------
 
-  // ---- Registers -----------------------------------------------------------------------------------------------------
+  logic [5:0] format_refused;
+  logic       enabled, stopping, flush, quiesce;
+  logic       faults_open, walk_busy;
 
-  logic                      enable, command_enable, counter_latch;
-  entry_format_t             entry_format;
-  logic [51:0]               context_base, command_base;
-  logic [20:0]               context_count;
-  logic [3:0]                command_log2;
-  logic [31:0]               command_tail, command_head;
-  logic                      locked, enabled, busy, command_active, command_halted;
-  logic [5:0]                format_refused, last_refused;
-  logic [63:0]               fence_sequence, next_fence_sequence;
-  logic [Counters-1:0][63:0] counters;
-  logic                      fence_complete, fence_interrupt, fence_bus_error, fence_busy;
-  logic                      command_malformed, command_bus_error, command_overrun;
-  logic                      enable_refused, flush;
-  command_t                  command;
-  logic                      command_execute;
-
-  hmm_register_file #(
-    .VaBits         (VaBits),
-    .TlbEntries     (TlbEntries),
-    .ContextEntries (ContextEntries),
-    .FenceDepth     (FenceDepth),
-    .Counters       (Counters)
-  ) u_register_file (
-    .clk_i,
-    .rst_ni,
-    .s_axil_awvalid_i,
-    .s_axil_awready_o,
-    .s_axil_awaddr_i,
-    .s_axil_awprot_i,
-    .s_axil_wvalid_i,
-    .s_axil_wready_o,
-    .s_axil_wdata_i,
-    .s_axil_wstrb_i,
-    .s_axil_bvalid_o,
-    .s_axil_bready_i,
-    .s_axil_bresp_o,
-    .s_axil_arvalid_i,
-    .s_axil_arready_o,
-    .s_axil_araddr_i,
-    .s_axil_arprot_i,
-    .s_axil_rvalid_o,
-    .s_axil_rready_i,
-    .s_axil_rdata_o,
-    .s_axil_rresp_o,
-    .enable_o            (enable),
-    .command_enable_o    (command_enable),
-    .format_o            (entry_format),
-    .context_base_o      (context_base),
-    .context_count_o     (context_count),
-    .command_base_o      (command_base),
-    .command_log2_o      (command_log2),
-    .command_tail_o      (command_tail),
-    .counter_latch_o     (counter_latch),
-    .locked_i            (locked),
-    .enabled_i           (enabled),
-    .busy_i              (busy),
-    .command_active_i    (command_active),
-    .command_halted_i    (command_halted),
-    .refused_i           (last_refused),
-    .command_head_i      (command_head),
-    .fence_sequence_i    (fence_sequence),
-    .counters_i          (counters),
-    .fence_interrupt_i   (fence_interrupt),
-    .command_malformed_i (command_malformed),
-    .malformed_index_i   (command_head),
-    .malformed_opcode_i  (command.opcode),
-    .command_bus_error_i (command_bus_error),
-    .command_overrun_i   (command_overrun),
-    .fence_bus_error_i   (fence_bus_error),
-    .enable_refused_i    (enable_refused),
-    .irq_o,
-    .irq_edge_o
-  );
+  logic [Clients-1:0] port_busy;
 
   hmm_format_check u_format_check (
-    .format_i  (entry_format),
+    .format_i  (format_i),
     .refused_o (format_refused)
   );
-
-  logic translate_busy, walk_busy;
 
   hmm_enable u_enable (
     .clk_i,
     .rst_ni,
-    .enable_i  (enable),
-    .refused_i (format_refused),
-    .busy_i    (translate_busy || walk_busy),
-    .enabled_o (enabled),
-    .locked_o  (locked),
-    .flush_o   (flush),
-    .refuse_o  (enable_refused),
-    .refused_o (last_refused)
+    .enable_i   (enable_i),
+    .refused_i  (format_refused),
+    .busy_i     ((port_busy != '0) || faults_open || walk_busy),
+    .enabled_o  (enabled),
+    .stopping_o (stopping),
+    .locked_o   (status_o.locked),
+    .flush_o    (flush),
+    .refuse_o   (events_o.enable_refused),
+    .refused_o  (status_o.refused)
+  );
+
+  assign status_o.enabled = enabled;
+
+  // ---- Client ports --------------------------------------------------------------------------------------------------
+
+  pasid_t          [Clients-1:0]          lookup_pasid;
+  va_t             [Clients-1:0]          lookup_va;
+  logic            [Clients-1:0]          lookup_hit;
+  translation_t    [Clients-1:0]          lookup_translation;
+  logic            [Clients-1:0]          miss_valid, miss_ready, answer_valid;
+  client_request_t [Clients-1:0]          miss;
+  client_request_t                        answer_request;
+  reason_e                                answer_reason;
+  translation_t                           answer_translation;
+  logic            [Clients-1:0][Ids-1:0] grants;
+
+  for (genvar c = 0; c < Clients; c++) begin : gen_port
+    hmm_translate #(
+      .VaBits (VaBits)
+    ) u_translate (
+      .clk_i,
+      .rst_ni,
+      .enabled_i            (enabled && !quiesce),
+      .context_count_i      (context_count_i),
+      .req_valid_i          (req_valid_i[c]),
+      .req_ready_o          (req_ready_o[c]),
+      .req_i                (req_i[c]),
+      .rsp_valid_o          (rsp_valid_o[c]),
+      .rsp_ready_i          (rsp_ready_i[c]),
+      .rsp_o                (rsp_o[c]),
+      .rel_valid_i          (rel_valid_i[c]),
+      .rel_id_i             (rel_id_i[c]),
+      .lookup_pasid_o       (lookup_pasid[c]),
+      .lookup_va_o          (lookup_va[c]),
+      .lookup_hit_i         (lookup_hit[c]),
+      .lookup_translation_i (lookup_translation[c]),
+      .miss_valid_o         (miss_valid[c]),
+      .miss_ready_i         (miss_ready[c]),
+      .miss_o               (miss[c]),
+      .answer_valid_i       (answer_valid[c]),
+      .answer_request_i     (answer_request),
+      .answer_reason_i      (answer_reason),
+      .answer_translation_i (answer_translation),
+      .grants_o             (grants[c]),
+      .busy_o               (port_busy[c]),
+      .hit_o                (events_o.hit[c]),
+      .aborted_o            (events_o.aborted[c])
+    );
+
+    assign events_o.request[c] = req_valid_i[c] && req_ready_o[c];
+    assign events_o.stalled[c] = req_valid_i[c] && !req_ready_o[c];
+  end
+
+  for (genvar c = Clients; c < MaxClients; c++) begin : gen_no_port
+    assign events_o.hit[c]     = 1'b0;
+    assign events_o.aborted[c] = 1'b0;
+    assign events_o.request[c] = 1'b0;
+    assign events_o.stalled[c] = 1'b0;
+  end
+
+  // ---- Faults --------------------------------------------------------------------------------------------------------
+
+  answer_t         answer;
+  client_request_t walk_request;
+  logic            walk_start, walk_done, walk_drop, walk_stale_read;
+  reason_e         walk_reason;
+  translation_t    walk_translation;
+  logic            record_valid, record_taken, record_done, record_failed;
+  fault_record_t   record;
+  logic [31:0]     record_tag;
+  logic [63:0]     timestamp_q, timestamp_d;
+  logic            walks_open, merged, replayed, answer_ignored;
+
+  assign timestamp_d = timestamp_q + 64'd1;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) timestamp_q <= '0;
+    else         timestamp_q <= timestamp_d;
+  end
+
+  hmm_fault_buffer #(
+    .Clients (Clients),
+    .Slots   (FaultSlots)
+  ) u_fault_buffer (
+    .clk_i,
+    .rst_ni,
+    .wait_i               (fault_enable_i),
+    .abandon_i            (stopping),
+    .miss_valid_i         (miss_valid),
+    .miss_ready_o         (miss_ready),
+    .miss_i               (miss),
+    .answer_valid_o       (answer_valid),
+    .answer_request_o     (answer_request),
+    .answer_reason_o      (answer_reason),
+    .answer_translation_o (answer_translation),
+    .walk_start_o         (walk_start),
+    .walk_request_o       (walk_request),
+    .walk_busy_i          (walk_busy),
+    .walk_done_i          (walk_done),
+    .walk_reason_i        (walk_reason),
+    .walk_translation_i   (walk_translation),
+    .record_valid_o       (record_valid),
+    .record_o             (record),
+    .record_taken_i       (record_taken),
+    .record_done_i        (record_done),
+    .record_failed_i      (record_failed),
+    .answer_i             (answer),
+    .answer_ignored_o     (answer_ignored),
+    .timestamp_i          (timestamp_q),
+    .busy_o               (faults_open),
+    .walks_open_o         (walks_open),
+    .waiting_o            (status_o.faults_waiting),
+    .merged_o             (merged),
+    .replayed_o           (replayed),
+    .unrecorded_o         (events_o.unrecorded)
+  );
+
+  logic record_busy;
+
+  hmm_fault_recorder u_fault_recorder (
+    .clk_i,
+    .rst_ni,
+    .enable_i        (fault_enable_i),
+    .ring_base_i     (fault_base_i),
+    .ring_log2_i     (fault_log2_i),
+    .get_i           (fault_get_i),
+    .put_o           (status_o.fault_put),
+    .active_o        (status_o.fault_active),
+    .halted_o        (status_o.fault_halted),
+    .published_o     (events_o.fault_published),
+    .full_o          (events_o.fault_full),
+    .overrun_o       (events_o.fault_overrun),
+    .bus_error_o     (events_o.fault_bus_error),
+    .record_valid_i  (record_valid),
+    .record_i        (record),
+    .record_taken_o  (record_taken),
+    .record_done_o   (record_done),
+    .record_failed_o (record_failed),
+    .record_tag_o    (record_tag),
+    .busy_o          (record_busy),
+    .write_valid_o   (write_valid_o[1]),
+    .write_ready_i   (write_ready_i[1]),
+    .write_address_o (write_address_o[1]),
+    .write_line_o    (write_line_o[1]),
+    .write_strobe_o  (write_strobe_o[1]),
+    .write_done_i    (write_done_i[1]),
+    .write_error_i   (write_error_i)
   );
 
   // ---- Translation ---------------------------------------------------------------------------------------------------
 
-  invalidation_t   invalidation;
-  pasid_t          lookup_pasid;
-  va_t             lookup_va;
-  logic            lookup_hit, fill;
-  translation_t    lookup_translation, walk_translation;
-  logic            walk_start, walk_done, walk_drop, walk_stale_read;
-  client_request_t walk_request;
-  reason_e         walk_reason;
-  logic [Ids-1:0]  grants;
-  logic            hit, aborted;
+  invalidation_t invalidation;
+  logic          fill;
 
-  hmm_translate #(
-    .VaBits (VaBits)
-  ) u_translate (
-    .clk_i,
-    .rst_ni,
-    .enabled_i            (enabled),
-    .context_count_i      (context_count),
-    .req_valid_i,
-    .req_ready_o,
-    .req_i,
-    .rsp_valid_o,
-    .rsp_ready_i,
-    .rsp_o,
-    .rel_valid_i,
-    .rel_id_i,
-    .lookup_pasid_o       (lookup_pasid),
-    .lookup_va_o          (lookup_va),
-    .lookup_hit_i         (lookup_hit),
-    .lookup_translation_i (lookup_translation),
-    .fill_o               (fill),
-    .walk_start_o         (walk_start),
-    .walk_request_o       (walk_request),
-    .walk_done_i          (walk_done),
-    .walk_reason_i        (walk_reason),
-    .walk_translation_i   (walk_translation),
-    .grants_o             (grants),
-    .busy_o               (translate_busy),
-    .hit_o                (hit),
-    .aborted_o            (aborted)
-  );
+  assign fill = walk_done && (walk_reason == REASON_NONE);
 
   hmm_tlb #(
     .VaBits  (VaBits),
+    .Clients (Clients),
     .Entries (TlbEntries)
   ) u_tlb (
     .clk_i,
@@ -240,20 +262,17 @@ module hmm_mmu
     .fill_translation_i   (walk_translation)
   );
 
-  logic  context_hit, context_fill;
-  pa_t   context_root, context_fill_root;
-  logic  walk_read_valid, walk_read_ready, walk_read_done;
-  pa_t   walk_read_address;
-  line_t read_line;
-  logic  read_error;
+  logic context_hit, context_fill;
+  pa_t  context_root, context_fill_root;
 
   hmm_walker #(
     .VaBits (VaBits)
   ) u_walker (
     .clk_i,
     .rst_ni,
-    .format_i            (entry_format),
-    .context_base_i      (context_base),
+    .format_i            (format_i),
+    .context_base_i      (context_base_i),
+    .context_count_i     (context_count_i),
     .invalidation_i      (invalidation),
     .start_i             (walk_start),
     .request_i           (walk_request),
@@ -267,12 +286,12 @@ module hmm_mmu
     .context_root_i      (context_root),
     .context_fill_o      (context_fill),
     .context_fill_root_o (context_fill_root),
-    .read_valid_o        (walk_read_valid),
-    .read_ready_i        (walk_read_ready),
-    .read_address_o      (walk_read_address),
-    .read_done_i         (walk_read_done),
-    .read_line_i         (read_line),
-    .read_error_i        (read_error)
+    .read_valid_o        (read_valid_o[0]),
+    .read_ready_i        (read_ready_i[0]),
+    .read_address_o      (read_address_o[0]),
+    .read_done_i         (read_done_i[0]),
+    .read_line_i         (read_line_i),
+    .read_error_i        (read_error_i)
   );
 
   hmm_context_cache #(
@@ -292,43 +311,43 @@ module hmm_mmu
 
   // ---- Commands ------------------------------------------------------------------------------------------------------
 
-  logic fence_valid, fence_ready, command_busy;
-  logic command_read_valid, command_read_ready, command_read_done;
-  pa_t  command_read_address;
+  logic     fence_valid, fence_ready, fence_busy, command_busy, command_execute;
+  command_t command;
 
   hmm_command u_command (
     .clk_i,
     .rst_ni,
-    .enable_i       (command_enable),
-    .ring_base_i    (command_base),
-    .ring_log2_i    (command_log2),
-    .tail_i         (command_tail),
-    .head_o         (command_head),
-    .active_o       (command_active),
-    .halted_o       (command_halted),
+    .enable_i       (command_enable_i),
+    .ring_base_i    (command_base_i),
+    .ring_log2_i    (command_log2_i),
+    .tail_i         (command_tail_i),
+    .head_o         (status_o.command_head),
+    .active_o       (status_o.command_active),
+    .halted_o       (status_o.command_halted),
     .busy_o         (command_busy),
-    .malformed_o    (command_malformed),
-    .bus_error_o    (command_bus_error),
-    .overrun_o      (command_overrun),
+    .malformed_o    (events_o.command_malformed),
+    .bus_error_o    (events_o.command_bus_error),
+    .overrun_o      (events_o.command_overrun),
     .execute_o      (command_execute),
     .command_o      (command),
     .invalidation_o (invalidation),
+    .answer_o       (answer),
+    .quiesce_o      (quiesce),
     .fence_valid_o  (fence_valid),
     .fence_ready_i  (fence_ready),
-    .read_valid_o   (command_read_valid),
-    .read_ready_i   (command_read_ready),
-    .read_address_o (command_read_address),
-    .read_done_i    (command_read_done),
-    .read_line_i    (read_line),
-    .read_error_i   (read_error)
+    .read_valid_o   (read_valid_o[1]),
+    .read_ready_i   (read_ready_i[1]),
+    .read_address_o (read_address_o[1]),
+    .read_done_i    (read_done_i[1]),
+    .read_line_i    (read_line_i),
+    .read_error_i   (read_error_i)
   );
 
-  logic        fence_write_valid, fence_write_ready, fence_write_done, fence_write_error;
-  pa_t         fence_write_address;
-  logic [63:0] fence_write_data;
+  logic [63:0] next_fence_sequence, fence_value;
 
   hmm_fence #(
-    .Depth (FenceDepth)
+    .Clients (Clients),
+    .Depth   (FenceDepth)
   ) u_fence (
     .clk_i,
     .rst_ni,
@@ -336,119 +355,70 @@ module hmm_mmu
     .fence_ready_o   (fence_ready),
     .fence_i         (command),
     .grants_i        (grants),
-    .rel_valid_i,
-    .rel_id_i,
     .stale_read_i    (walk_stale_read),
-    .complete_o      (fence_complete),
-    .interrupt_o     (fence_interrupt),
-    .bus_error_o     (fence_bus_error),
-    .sequence_o      (fence_sequence),
+    .quiesce_i       (quiesce),
+    .walks_open_i    (walks_open || (miss_valid != '0 && miss_ready != '0)),
+    .complete_o      (events_o.fence_complete),
+    .interrupt_o     (events_o.fence_interrupt),
+    .bus_error_o     (events_o.fence_bus_error),
+    .sequence_o      (status_o.fence_sequence),
     .next_sequence_o (next_fence_sequence),
     .busy_o          (fence_busy),
-    .write_valid_o   (fence_write_valid),
-    .write_ready_i   (fence_write_ready),
-    .write_address_o (fence_write_address),
-    .write_data_o    (fence_write_data),
-    .write_done_i    (fence_write_done),
-    .write_error_i   (fence_write_error)
+    .write_valid_o   (write_valid_o[0]),
+    .write_ready_i   (write_ready_i[0]),
+    .write_address_o (write_address_o[0]),
+    .write_data_o    (fence_value),
+    .write_done_i    (write_done_i[0]),
+    .write_error_i   (write_error_i)
   );
 
-  // ---- Memory --------------------------------------------------------------------------------------------------------
-
-  hmm_read_mux u_read_mux (
-    .clk_i,
-    .rst_ni,
-    .walk_valid_i      (walk_read_valid),
-    .walk_ready_o      (walk_read_ready),
-    .walk_address_i    (walk_read_address),
-    .walk_done_o       (walk_read_done),
-    .command_valid_i   (command_read_valid),
-    .command_ready_o   (command_read_ready),
-    .command_address_i (command_read_address),
-    .command_done_o    (command_read_done),
-    .line_o            (read_line),
-    .error_o           (read_error),
-    .arvalid_o         (m_axi_arvalid_o),
-    .arready_i         (m_axi_arready_i),
-    .arid_o            (m_axi_arid_o),
-    .araddr_o          (m_axi_araddr_o),
-    .rvalid_i          (m_axi_rvalid_i),
-    .rready_o          (m_axi_rready_o),
-    .rid_i             (m_axi_rid_i),
-    .rdata_i           (m_axi_rdata_i),
-    .rresp_i           (m_axi_rresp_i),
-    .rlast_i           (m_axi_rlast_i)
-  );
-
-  hmm_word_writer u_word_writer (
-    .clk_i,
-    .rst_ni,
-    .write_valid_i   (fence_write_valid),
-    .write_ready_o   (fence_write_ready),
-    .write_address_i (fence_write_address),
-    .write_data_i    (fence_write_data),
-    .write_done_o    (fence_write_done),
-    .write_error_o   (fence_write_error),
-    .awvalid_o       (m_axi_awvalid_o),
-    .awready_i       (m_axi_awready_i),
-    .awaddr_o        (m_axi_awaddr_o),
-    .wvalid_o        (m_axi_wvalid_o),
-    .wready_i        (m_axi_wready_i),
-    .wdata_o         (m_axi_wdata_o),
-    .wstrb_o         (m_axi_wstrb_o),
-    .bvalid_i        (m_axi_bvalid_i),
-    .bready_o        (m_axi_bready_o),
-    .bresp_i         (m_axi_bresp_i)
-  );
-
-  assign m_axi_awid_o    = '0;
-  assign m_axi_awlen_o   = 8'd0;
-  assign m_axi_awsize_o  = 3'd6;
-  assign m_axi_awburst_o = 2'b01;
-  assign m_axi_wlast_o   = 1'b1;
-  assign m_axi_arlen_o   = 8'd0;
-  assign m_axi_arsize_o  = 3'd6;
-  assign m_axi_arburst_o = 2'b01;
+  assign write_line_o[0]   = {(LineBits / 64) {fence_value}};
+  assign write_strobe_o[0] = 64'hff << {write_address_o[0][5:3], 3'd0};
 
   // ---- Events --------------------------------------------------------------------------------------------------------
 
-  logic walk_read, walk_begin;
+  logic walk_read;
 
-  assign walk_read  = walk_read_valid && walk_read_ready;
-  assign walk_begin = walk_start || walk_drop;
-  assign busy       = translate_busy || walk_busy || fence_busy || command_busy;
+  assign walk_read = read_valid_o[0] && read_ready_i[0];
 
-  hmm_counters #(
-    .Counters (Counters)
-  ) u_counters (
-    .clk_i,
-    .rst_ni,
-    // In the order of the registers COUNTER_CYCLES to COUNTER_STALLED, the first in the lowest bit.
-    .event_i   ({req_valid_i && !req_ready_o, walk_drop, fence_complete, invalidation.valid, aborted,
-                 walk_read, walk_begin, hit, req_valid_i && req_ready_o, 1'b1}),
-    .latch_i   (counter_latch),
-    .latched_o (counters)
-  );
+  assign status_o.quiesced = quiesce;
+  assign status_o.busy     = (port_busy != '0) || faults_open || walk_busy || fence_busy ||
+                             command_busy || record_busy;
+
+  assign events_o.malformed_opcode = command.opcode;
+  assign events_o.walk_begin       = walk_start || walk_drop;
+  assign events_o.walk_read        = walk_read;
+  assign events_o.walk_drop        = walk_drop;
+  assign events_o.invalidation     = invalidation.valid;
+  assign events_o.merged           = merged;
+  assign events_o.replayed         = replayed;
+  assign events_o.answer_ignored   = answer_ignored;
 
   assign probe_o = '{
     command_valid:     command_execute,
-    command_malformed: command_malformed,
+    command_malformed: events_o.command_malformed,
     command_opcode:    command.opcode,
-    command_index:     command_head,
+    command_index:     status_o.command_head,
     command_all:       command.all_contexts,
     command_pasid:     command.pasid,
     command_first:     command.first,
     command_last:      command.last,
-    fence_valid:       fence_complete,
+    fence_valid:       events_o.fence_complete,
     fence_sequence:    next_fence_sequence,
     walk_start:        walk_start,
     walk_read:         walk_read,
     walk_done:         walk_done,
     walk_drop:         walk_drop,
-    fill:              fill
+    fill:              fill,
+    record_valid:      record_done,
+    record_tag:        record_tag,
+    merged:            merged,
+    replayed:          replayed,
+    answer_ignored:    answer_ignored
   };
 
-  logic unused_bid;
-  assign unused_bid = ^m_axi_bid_i;
+  if (Clients < 1 || Clients > MaxClients) begin : gen_clients_check
+    $error("Clients must be 1 to 8");
+  end
 
 endmodule

@@ -61,6 +61,7 @@ missing_packages() {
     [ -e /usr/include/lz4.h ] || echo liblz4-dev
     [ -e /usr/include/zlib.h ] || echo zlib1g-dev
     command -v ccache >/dev/null || echo ccache
+    command -v valgrind >/dev/null || echo valgrind
 }
 
 missing=$(missing_packages | tr '\n' ' ' | sed 's/ *$//')

@@ -17,8 +17,23 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 
 
+RECORD = "record"
+
+
 class Commands(click.Group):
-    """An unknown command is bad input: one sentence, not a usage text."""
+    """An unknown command is bad input: one sentence, not a usage text. `record` is loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted([*super().list_commands(ctx), RECORD])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        if cmd_name == RECORD:
+            from sim.record import record_command
+
+            return record_command
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

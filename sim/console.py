@@ -16,13 +16,15 @@ PLAIN_WIDTH = 140
 """Columns of a table where no terminal tells its width."""
 
 
-def make_console() -> Console:
-    """The console of this process."""
+def make_console(*, stderr: bool = False) -> Console:
+    """The console of this process, or the one for what must not mix with its output."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(highlight=False, soft_wrap=True, width=width)
+    return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
 
 
 console = make_console()
+messages = make_console(stderr=True)
+"""For commands whose standard output is not theirs alone."""
 PLAIN_STEPS = 10
 """Without a terminal a task says so this often."""
 
@@ -35,9 +37,9 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
+def progress(title: str, total: int, on: Console = console) -> Iterator[Advance]:
     """A task of `total` steps. Gives a function that moves it on."""
-    if console.is_terminal:
+    if on.is_terminal:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,7 +47,7 @@ def progress(title: str, total: int) -> Iterator[Advance]:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=on, transient=True) as bar:
             task = bar.add_task(title, total=total, note="")
 
             def move_bar(steps: int = 1, note: str = "") -> None:
@@ -62,6 +64,6 @@ def progress(title: str, total: int) -> Iterator[Advance]:
         share = done * PLAIN_STEPS // max(1, total)
         if share > said or done >= total:
             said = share
-            console.print(f"{title}: {done}/{total}{' ' + note if note else ''}", markup=False)
+            on.print(f"{title}: {done}/{total}{' ' + note if note else ''}", markup=False)
 
     yield say_line

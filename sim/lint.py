@@ -13,7 +13,7 @@ from sim import toolchain
 from sim.paths import ROOT
 
 RTL_LIST = "rtl/hmm_mmu.f"
-RTL_TOP = "hmm_mmu"
+RTL_TOP = "hmm_device"
 
 SLANG_PROGRAM = """\
 import sys

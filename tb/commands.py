@@ -29,6 +29,23 @@ RANGE_OPCODES = (Opcode.INVALIDATE,)
 CONTEXT_OPCODES = (Opcode.INVALIDATE_CONTEXT, Opcode.UNBIND)
 DROPPING_OPCODES = (*RANGE_OPCODES, *CONTEXT_OPCODES)
 PASID_OPCODES = (*DROPPING_OPCODES, Opcode.BIND)
+USED_FIELDS: dict[int, frozenset[str]] = {
+    opcode: frozenset(("opcode", *names))
+    for opcode, names in {
+        Opcode.INVALIDATE: ("pasid", "all_contexts", "first", "last"),
+        Opcode.INVALIDATE_CONTEXT: ("pasid", "all_contexts"),
+        Opcode.FENCE: ("write_value", "interrupt", "first", "last"),
+        Opcode.BIND: ("pasid",),
+        Opcode.UNBIND: ("pasid",),
+        Opcode.REPLAY_ALL: (),
+        Opcode.RESUME: ("cancel", "first"),
+        Opcode.CANCEL: ("pasid", "access", "first", "last"),
+        Opcode.QUIESCE: (),
+        Opcode.RUN: (),
+    }.items()
+}
+"""The fields that each command uses; all others are 0."""
+TAG_LIMIT = 1 << 32
 NEVER = inf
 
 
@@ -63,7 +80,7 @@ class Command:
     @property
     def forgets(self) -> bool:
         """It took effect and made the device forget something: translations, or (BIND) just a context entry."""
-        return self.taken != NEVER and not self.malformed and self.opcode != Opcode.FENCE
+        return self.taken != NEVER and not self.malformed and self.opcode in PASID_OPCODES
 
     def covers(self, pasid: int, va: int, *, context: bool = False) -> bool:
         """Whether it drops what was read for the page of `va`; with `context`, the context entry too."""
@@ -115,19 +132,18 @@ def is_malformed(words: Words, pa_bits: int = DEFAULT_PA_BITS) -> bool:
     if any(int(word) & reserved for word, reserved in zip(words, COMMAND_RESERVED, strict=True)):
         return True
     opcode, first, last = fields["opcode"], fields["first"], fields["last"]
-    if opcode not in (*PASID_OPCODES, Opcode.FENCE):
+    used = USED_FIELDS.get(opcode)
+    if used is None or any(value and name not in used for name, value in fields.items()):
         return True
     if opcode == Opcode.FENCE:
-        if fields["pasid"] or fields["all_contexts"]:
-            return True
         if fields["write_value"]:
             return first % 8 != 0 or first >> pa_bits != 0
         return bool(first or last)
-    if fields["write_value"] or fields["interrupt"] or (fields["all_contexts"] and fields["pasid"]):
+    if fields["all_contexts"] and fields["pasid"]:
         return True
-    if opcode == Opcode.INVALIDATE:
-        return first > last
-    return bool(first or last) or (bool(fields["all_contexts"]) and opcode != Opcode.INVALIDATE_CONTEXT)
+    if opcode == Opcode.RESUME:
+        return first >= TAG_LIMIT
+    return first > last and "last" in used
 
 
 class _Ring:

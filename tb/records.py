@@ -176,6 +176,9 @@ class EventKind(IntEnum):
     reason = AXI response."""
     INTERRUPT = 8
     """The interrupt line rises."""
+    FAULT_RECORD = 9
+    """A fault record is in memory, in the cycle of its write response: extra = its tag. The answers to it are rows
+    COMMAND (va = the tag of a RESUME); what they do to requests are rows TRANSLATION and FAULT."""
 
 
 class SettingsFlag(IntFlag):

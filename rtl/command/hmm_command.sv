@@ -26,6 +26,8 @@ module hmm_command
   output logic          execute_o,
   output command_t      command_o,
   output invalidation_t invalidation_o,
+  output answer_t       answer_o,
+  output logic          quiesce_o,  // between QUIESCE and RUN
   // Fences
   output logic          fence_valid_o,
   input  logic          fence_ready_i,
@@ -62,7 +64,8 @@ module hmm_command
 
   // ---- Is it a command? ----------------------------------------------------------------------------------------------
 
-  logic reserved_set, pasid_used, all_used, fence_used, range_used, known, fence_bad, malformed;
+  logic reserved_set, known, fence_bad, malformed;
+  logic pasid_used, all_used, fence_used, cancel_used, access_used, first_used, last_used;
 
   assign reserved_set = (command_q.reserved_0 != '0) || (command_q.reserved_1 != '0) ||
                         (command_q.reserved_2 != '0);
@@ -71,23 +74,31 @@ module hmm_command
                                            : ((command_q.first != '0) || (command_q.last != '0));
 
   // Which fields a command uses; every other field must be 0.
-  //   opcode              | pasid  all  fence flags  first, last
-  //   INVALIDATE          |   1     1        0            1
-  //   INVALIDATE_CONTEXT  |   1     1        0            0
-  //   FENCE               |   0     0        1            1
-  //   BIND, UNBIND        |   1     0        0            0
+  //   opcode              | pasid  all  fence flags  cancel  access  first  last
+  //   INVALIDATE          |   1     1        0          0       0       1     1
+  //   INVALIDATE_CONTEXT  |   1     1        0          0       0       0     0
+  //   FENCE               |   0     0        1          0       0       1     1
+  //   BIND, UNBIND        |   1     0        0          0       0       0     0
+  //   REPLAY_ALL          |   0     0        0          0       0       0     0
+  //   RESUME              |   0     0        0          1       0       1     0
+  //   CANCEL              |   1     0        0          0       1       1     1
+  //   QUIESCE, RUN        |   0     0        0          0       0       0     0
   //   other               | not a command
   always_comb begin
-    known      = 1'b1;
-    pasid_used = 1'b0;
-    all_used   = 1'b0;
-    fence_used = 1'b0;
-    range_used = 1'b0;
+    known       = 1'b1;
+    pasid_used  = 1'b0;
+    all_used    = 1'b0;
+    fence_used  = 1'b0;
+    cancel_used = 1'b0;
+    access_used = 1'b0;
+    first_used  = 1'b0;
+    last_used   = 1'b0;
     unique case (command_q.opcode)
       OPCODE_INVALIDATE: begin
         pasid_used = 1'b1;
         all_used   = 1'b1;
-        range_used = 1'b1;
+        first_used = 1'b1;
+        last_used  = 1'b1;
       end
       OPCODE_INVALIDATE_CONTEXT: begin
         pasid_used = 1'b1;
@@ -95,11 +106,24 @@ module hmm_command
       end
       OPCODE_FENCE: begin
         fence_used = 1'b1;
-        range_used = 1'b1;
+        first_used = 1'b1;
+        last_used  = 1'b1;
       end
       OPCODE_BIND, OPCODE_UNBIND: begin
         pasid_used = 1'b1;
       end
+      OPCODE_REPLAY_ALL: ;
+      OPCODE_RESUME: begin
+        cancel_used = 1'b1;
+        first_used  = 1'b1;
+      end
+      OPCODE_CANCEL: begin
+        pasid_used  = 1'b1;
+        access_used = 1'b1;
+        first_used  = 1'b1;
+        last_used   = 1'b1;
+      end
+      OPCODE_QUIESCE, OPCODE_RUN: ;
       default: known = 1'b0;
     endcase
   end
@@ -108,9 +132,13 @@ module hmm_command
                      (command_q.pasid != '0 && (!pasid_used || command_q.all_contexts)) ||
                      (command_q.all_contexts && !all_used) ||
                      ((command_q.write_value || command_q.interrupt) && !fence_used) ||
-                     ((command_q.first != '0 || command_q.last != '0) && !range_used) ||
+                     (command_q.cancel && !cancel_used) ||
+                     (command_q.access != ACCESS_READ && !access_used) ||
+                     (command_q.first != '0 && !first_used) ||
+                     (command_q.last != '0 && !last_used) ||
+                     (command_q.opcode == OPCODE_RESUME && command_q.first[63:32] != '0) ||
                      (fence_used && fence_bad) ||
-                     (range_used && !fence_used && command_q.first > command_q.last);
+                     (last_used && !fence_used && command_q.first > command_q.last);
 
   // ---- The ring ------------------------------------------------------------------------------------------------------
 
@@ -192,21 +220,89 @@ module hmm_command
 
   assign fence_valid_o = (state_q == StateExecute) && is_fence;
 
-  logic drops_range, drops_context;
-  assign drops_range   = (command_q.opcode != OPCODE_FENCE) && (command_q.opcode != OPCODE_BIND);
-  assign drops_context = (command_q.opcode != OPCODE_FENCE) &&
-                         (command_q.opcode != OPCODE_INVALIDATE);
+  // What a command drops and answers:
+  //   opcode              | range  context entry | answers
+  //   INVALIDATE          |  own         0       | -
+  //   INVALIDATE_CONTEXT  |  all         1       | -
+  //   BIND                |   0          1       | -
+  //   UNBIND              |  all         1       | gives up
+  //   REPLAY_ALL          |   0          0       | replays
+  //   RESUME              |   0          0       | by tag
+  //   CANCEL              |   0          0       | cancels
+  //   other               |   0          0       | -
+  always_comb begin
+    invalidation_o = '{
+      valid:        1'b0,
+      drop_range:   1'b0,
+      drop_context: 1'b0,
+      all_contexts: command_q.all_contexts,
+      pasid:        command_q.pasid,
+      first:        first_used ? command_q.first : '0,
+      last:         last_used ? command_q.last : '1
+    };
+    answer_o = '{
+      valid:  1'b0,
+      kind:   AnswerReplayAll,
+      cancel: command_q.cancel,
+      tag:    command_q.first[31:0],
+      pasid:  command_q.pasid,
+      access: command_q.access,
+      first:  command_q.first,
+      last:   command_q.last
+    };
+    if (taken && !malformed) begin
+      unique case (command_q.opcode)
+        OPCODE_INVALIDATE: begin
+          invalidation_o.valid      = 1'b1;
+          invalidation_o.drop_range = 1'b1;
+        end
+        OPCODE_INVALIDATE_CONTEXT: begin
+          invalidation_o.valid        = 1'b1;
+          invalidation_o.drop_range   = 1'b1;
+          invalidation_o.drop_context = 1'b1;
+        end
+        OPCODE_BIND: begin
+          invalidation_o.valid        = 1'b1;
+          invalidation_o.drop_context = 1'b1;
+        end
+        OPCODE_UNBIND: begin
+          invalidation_o.valid        = 1'b1;
+          invalidation_o.drop_range   = 1'b1;
+          invalidation_o.drop_context = 1'b1;
+          answer_o.valid              = 1'b1;
+          answer_o.kind               = AnswerGiveUp;
+        end
+        OPCODE_REPLAY_ALL: begin
+          answer_o.valid = 1'b1;
+        end
+        OPCODE_RESUME: begin
+          answer_o.valid = 1'b1;
+          answer_o.kind  = AnswerResume;
+        end
+        OPCODE_CANCEL: begin
+          answer_o.valid = 1'b1;
+          answer_o.kind  = AnswerCancel;
+        end
+        default: ;
+      endcase
+    end
+  end
 
-  // INVALIDATE drops its own range; INVALIDATE_CONTEXT and UNBIND all of the context; BIND the context entry alone.
-  assign invalidation_o = '{
-    valid:        taken && !malformed && !is_fence,
-    drop_range:   drops_range,
-    drop_context: drops_context,
-    all_contexts: command_q.all_contexts,
-    pasid:        command_q.pasid,
-    first:        range_used ? command_q.first : '0,
-    last:         range_used ? command_q.last : '1
-  };
+  // ---- Quiesce -------------------------------------------------------------------------------------------------------
+
+  logic quiesce_q, quiesce_d;
+
+  always_comb begin
+    quiesce_d = quiesce_q;
+    if (taken && !malformed) begin
+      if (command_q.opcode == OPCODE_QUIESCE) quiesce_d = 1'b1;
+      if (command_q.opcode == OPCODE_RUN) quiesce_d = 1'b0;
+    end
+    // A ring that is switched off can send no RUN.
+    if (state_q == StateOff) quiesce_d = 1'b0;
+  end
+
+  assign quiesce_o = quiesce_q;
 
   assign read_valid_o   = (state_q == StateRead);
   assign read_address_o = {slot_address[PaBits-1:6], 6'd0};
@@ -217,11 +313,13 @@ module hmm_command
       abandoned_q <= 1'b0;
       head_q      <= '0;
       command_q   <= '0;
+      quiesce_q   <= 1'b0;
     end else begin
       state_q     <= state_d;
       abandoned_q <= abandoned_d;
       head_q      <= head_d;
       command_q   <= command_d;
+      quiesce_q   <= quiesce_d;
     end
   end
 

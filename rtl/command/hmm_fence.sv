@@ -7,7 +7,8 @@ module hmm_fence
   import hmm_structures_pkg::*;
   import hmm_pkg::*;
 #(
-  parameter int unsigned Depth = 4
+  parameter int unsigned Clients = 2,
+  parameter int unsigned Depth   = 4
 ) (
   input  logic           clk_i,
   input  logic           rst_ni,
@@ -16,10 +17,10 @@ module hmm_fence
   output logic           fence_ready_o,
   input  command_t       fence_i,
   // What it waits for
-  input  logic [Ids-1:0] grants_i,
-  input  logic           rel_valid_i,
-  input  id_t            rel_id_i,
+  input  logic [Clients-1:0][Ids-1:0] grants_i,
   input  logic           stale_read_i,
+  input  logic           quiesce_i,     // no requests are taken: wait for all walks and grants, also later ones
+  input  logic           walks_open_i,
   // A fence is complete
   output logic           complete_o,
   output logic           interrupt_o,
@@ -39,8 +40,9 @@ module hmm_fence
   localparam int unsigned CountBits = $clog2(Depth + 1);
 
   typedef struct packed {
-    logic [Ids-1:0] grants;
+    logic [Clients-1:0][Ids-1:0] grants;
     logic           stale_read;
+    logic           quiesce;
     logic           write_value;
     logic           raise_interrupt;
     pa_t            address;
@@ -58,11 +60,10 @@ module hmm_fence
   state_e                 state_q, state_d;
   logic [63:0]            sequence_q, sequence_d;
 
-  logic [Ids-1:0] released;
-  logic           oldest_done;
+  logic oldest_done;
 
-  assign released    = rel_valid_i ? ({{(Ids - 1){1'b0}}, 1'b1} << rel_id_i) : '0;
-  assign oldest_done = (count_q != '0) && (waiting_q[0].grants == '0) && !waiting_q[0].stale_read;
+  assign oldest_done = (count_q != '0) && (waiting_q[0].grants == '0) &&
+                       !waiting_q[0].stale_read && !waiting_q[0].quiesce;
 
   always_comb begin
     state_d    = state_q;
@@ -93,8 +94,10 @@ module hmm_fence
     waiting_d = waiting_q;
     count_d   = count_q;
     for (int unsigned i = 0; i < Depth; i++) begin
-      waiting_d[i].grants     = waiting_q[i].grants & ~released;
+      // An id that was released shows no grant for at least a cycle before it is granted again.
+      waiting_d[i].grants     = waiting_q[i].grants & grants_i;
       waiting_d[i].stale_read = waiting_q[i].stale_read && stale_read_i;
+      waiting_d[i].quiesce    = waiting_q[i].quiesce && (walks_open_i || (grants_i != '0));
     end
     if (complete_o) begin
       count_d = count_d - 1'b1;
@@ -104,8 +107,9 @@ module hmm_fence
       for (int unsigned i = 0; i < Depth; i++) begin
         if (count_d == CountBits'(i)) begin
           waiting_d[i] = '{
-            grants:          grants_i & ~released,
+            grants:          grants_i,
             stale_read:      stale_read_i,
+            quiesce:         quiesce_i,
             write_value:     fence_i.write_value,
             raise_interrupt: fence_i.interrupt,
             address:         fence_i.first[PaBits-1:0],
@@ -154,7 +158,8 @@ module hmm_fence
   end
 
   logic unused_fence;
-  assign unused_fence = ^{fence_i.opcode, fence_i.all_contexts, fence_i.pasid, fence_i.reserved_0,
-                          fence_i.reserved_1, fence_i.reserved_2, fence_i.first[63:PaBits]};
+  assign unused_fence = ^{fence_i.opcode, fence_i.all_contexts, fence_i.cancel, fence_i.access,
+                          fence_i.pasid, fence_i.reserved_0, fence_i.reserved_1, fence_i.reserved_2,
+                          fence_i.first[63:PaBits]};
 
 endmodule

@@ -3,11 +3,11 @@
 // See docs/interface.md, "Counters".
 
 module hmm_counters #(
-  parameter int unsigned Counters = 10
+  parameter int unsigned Counters = 15
 ) (
   input  logic                      clk_i,
   input  logic                      rst_ni,
-  input  logic [Counters-1:0]       event_i,
+  input  logic [Counters-1:0][7:0]  events_i,  // how many of each in this cycle
   input  logic                      latch_i,
   output logic [Counters-1:0][63:0] latched_o
 );
@@ -16,7 +16,7 @@ module hmm_counters #(
 
   always_comb begin
     for (int unsigned i = 0; i < Counters; i++) begin
-      count_d[i] = event_i[i] ? count_q[i] + 64'd1 : count_q[i];
+      count_d[i] = count_q[i] + 64'(events_i[i]);
     end
     latched_d = latch_i ? count_q : latched_q;
   end

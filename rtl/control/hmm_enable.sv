@@ -11,6 +11,7 @@ module hmm_enable
   input  logic [5:0] refused_i,  // what speaks against the format
   input  logic       busy_i,     // a request, walk or grant is open
   output logic       enabled_o,  // requests are taken
+  output logic       stopping_o, // on the way down: what waits is given up
   output logic       locked_o,   // the format and the context table must not change
   output logic       flush_o,    // drop the caches
   output logic       refuse_o,   // one cycle: an enable was refused
@@ -66,6 +67,7 @@ module hmm_enable
   end
 
   assign enabled_o = (state_q == StateOn);
+  assign stopping_o = (state_q == StateStopping);
   assign locked_o  = (state_q == StateOn) || (state_q == StateStopping);
   assign refused_o = refused_q;
 

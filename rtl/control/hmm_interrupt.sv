@@ -3,14 +3,16 @@
 // again after a clear that leaves an enabled cause set, so that no event is lost on it. The causes themselves are
 // registers. See docs/interface.md, "Interrupts".
 
-module hmm_interrupt (
-  input  logic       clk_i,
-  input  logic       rst_ni,
-  input  logic [5:0] cause_i,
-  input  logic [5:0] enable_i,
-  input  logic       clear_i,  // the host writes the causes in this cycle
-  output logic       irq_o,
-  output logic       irq_edge_o
+module hmm_interrupt #(
+  parameter int unsigned Causes = 14
+) (
+  input  logic              clk_i,
+  input  logic              rst_ni,
+  input  logic [Causes-1:0] cause_i,
+  input  logic [Causes-1:0] enable_i,
+  input  logic              clear_i,  // the host writes the causes in this cycle
+  output logic              irq_o,
+  output logic              irq_edge_o
 );
 
   logic level, level_q, cleared_q;

@@ -9,7 +9,7 @@ module hmm_register_file
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FenceDepth     = 4,
-  parameter int unsigned Counters       = 10
+  parameter int unsigned Counters       = 15
 ) (
   input  logic                      clk_i,
   input  logic                      rst_ni,
@@ -36,36 +36,27 @@ module hmm_register_file
   // What the host set
   output logic                      enable_o,
   output logic                      command_enable_o,
+  output logic                      fault_enable_o,
   output entry_format_t             format_o,
   output logic [51:0]               context_base_o,
   output logic [20:0]               context_count_o,
   output logic [51:0]               command_base_o,
   output logic [3:0]                command_log2_o,
   output logic [31:0]               command_tail_o,
+  output logic [51:0]               fault_base_o,
+  output logic [3:0]                fault_log2_o,
+  output logic [31:0]               fault_get_o,
   output logic                      counter_latch_o,
-  // What it reads
-  input  logic                      locked_i,
-  input  logic                      enabled_i,
-  input  logic                      busy_i,
-  input  logic                      command_active_i,
-  input  logic                      command_halted_i,
-  input  logic [5:0]                refused_i,
-  input  logic [31:0]               command_head_i,
-  input  logic [63:0]               fence_sequence_i,
+  // What it reads, and what sets a cause
+  input  mmu_status_t               status_i,
+  input  mmu_events_t               events_i,
   input  logic [Counters-1:0][63:0] counters_i,
-  // Events that set a cause
-  input  logic                      fence_interrupt_i,
-  input  logic                      command_malformed_i,
-  input  logic [31:0]               malformed_index_i,
-  input  logic [7:0]                malformed_opcode_i,
-  input  logic                      command_bus_error_i,
-  input  logic                      command_overrun_i,
-  input  logic                      fence_bus_error_i,
-  input  logic                      enable_refused_i,
   // Interrupt lines
   output logic                      irq_o,
   output logic                      irq_edge_o
 );
+
+  localparam int unsigned Causes = 14;
 
   hmm_regs_pkg::hmm_regs__in_t  to_registers;
   hmm_regs_pkg::hmm_regs__out_t from_registers;
@@ -105,6 +96,10 @@ module hmm_register_file
   assign command_base_o   = {from_registers.COMMAND_BASE.ADDRESS.value, 6'd0};
   assign command_log2_o   = from_registers.COMMAND_SIZE.LOG2.value;
   assign command_tail_o   = from_registers.COMMAND_TAIL.INDEX.value;
+  assign fault_enable_o   = from_registers.CONTROL.FAULT_ENABLE.value;
+  assign fault_base_o     = {from_registers.FAULT_BASE.ADDRESS.value, 6'd0};
+  assign fault_log2_o     = from_registers.FAULT_SIZE.LOG2.value;
+  assign fault_get_o      = from_registers.FAULT_GET.INDEX.value;
   assign counter_latch_o  = from_registers.COUNTER_LATCH.LATCH.value;
 
   assign format_o = '{
@@ -135,10 +130,10 @@ module hmm_register_file
   logic [7:0]  malformed_opcode_q, malformed_opcode_d;
   logic        first_malformed;
 
-  assign first_malformed    = command_malformed_i &&
+  assign first_malformed    = events_i.command_malformed &&
                               !from_registers.INTERRUPT_CAUSE.COMMAND_MALFORMED.value;
-  assign malformed_index_d  = first_malformed ? malformed_index_i : malformed_index_q;
-  assign malformed_opcode_d = first_malformed ? malformed_opcode_i : malformed_opcode_q;
+  assign malformed_index_d  = first_malformed ? status_i.command_head : malformed_index_q;
+  assign malformed_opcode_d = first_malformed ? events_i.malformed_opcode : malformed_opcode_q;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -161,45 +156,65 @@ module hmm_register_file
     to_registers.CAPABILITY.CONTEXT_ENTRIES.next = 8'(ContextEntries);
     to_registers.CAPABILITY.FENCE_DEPTH.next     = 8'(FenceDepth);
 
-    to_registers.STATUS.ENABLED.next        = enabled_i;
-    to_registers.STATUS.BUSY.next           = busy_i;
-    to_registers.STATUS.COMMAND_ACTIVE.next = command_active_i;
-    to_registers.STATUS.COMMAND_HALTED.next = command_halted_i;
-    to_registers.STATUS.REFUSED.next        = refused_i;
+    to_registers.STATUS.ENABLED.next        = status_i.enabled;
+    to_registers.STATUS.BUSY.next           = status_i.busy;
+    to_registers.STATUS.COMMAND_ACTIVE.next = status_i.command_active;
+    to_registers.STATUS.COMMAND_HALTED.next = status_i.command_halted;
+    to_registers.STATUS.FAULT_ACTIVE.next   = status_i.fault_active;
+    to_registers.STATUS.FAULT_HALTED.next   = status_i.fault_halted;
+    to_registers.STATUS.QUIESCED.next       = status_i.quiesced;
+    to_registers.STATUS.FAULTS_WAITING.next = status_i.faults_waiting;
+    to_registers.STATUS.REFUSED.next        = status_i.refused;
 
-    to_registers.INTERRUPT_CAUSE.FENCE_DONE.hwset        = fence_interrupt_i;
-    to_registers.INTERRUPT_CAUSE.COMMAND_MALFORMED.hwset = command_malformed_i;
-    to_registers.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.hwset = command_bus_error_i;
-    to_registers.INTERRUPT_CAUSE.COMMAND_OVERRUN.hwset   = command_overrun_i;
-    to_registers.INTERRUPT_CAUSE.FENCE_BUS_ERROR.hwset   = fence_bus_error_i;
-    to_registers.INTERRUPT_CAUSE.ENABLE_REFUSED.hwset    = enable_refused_i;
+    to_registers.INTERRUPT_CAUSE.FENCE_DONE.hwset        = events_i.fence_interrupt;
+    to_registers.INTERRUPT_CAUSE.COMMAND_MALFORMED.hwset = events_i.command_malformed;
+    to_registers.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.hwset = events_i.command_bus_error;
+    to_registers.INTERRUPT_CAUSE.COMMAND_OVERRUN.hwset   = events_i.command_overrun;
+    to_registers.INTERRUPT_CAUSE.FENCE_BUS_ERROR.hwset   = events_i.fence_bus_error;
+    to_registers.INTERRUPT_CAUSE.ENABLE_REFUSED.hwset    = events_i.enable_refused;
 
-    to_registers.CONTEXT_BASE.ADDRESS.swwel = locked_i;
-    to_registers.CONTEXT_COUNT.COUNT.swwel  = locked_i;
-    to_registers.COMMAND_HEAD.INDEX.next    = command_head_i;
-    to_registers.FENCE_SEQUENCE.COUNT.next  = fence_sequence_i;
+    to_registers.INTERRUPT_CAUSE.FAULT.hwset           = events_i.fault_published;
+    to_registers.INTERRUPT_CAUSE.FAULT_FULL.hwset      = events_i.fault_full;
+    to_registers.INTERRUPT_CAUSE.FAULT_OVERRUN.hwset   = events_i.fault_overrun;
+    to_registers.INTERRUPT_CAUSE.FAULT_BUS_ERROR.hwset = events_i.fault_bus_error;
+
+    to_registers.FAULT_PUT.INDEX.next = status_i.fault_put;
+
+    // The access engine (rtl/engine) has its registers and is not a part of the device yet.
+    to_registers.STATUS.ENGINE_ACTIVE.next              = 1'b0;
+    to_registers.STATUS.ENGINE_HALTED.next              = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_DONE.hwset      = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_ERROR.hwset     = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_OVERRUN.hwset   = 1'b0;
+    to_registers.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.hwset = 1'b0;
+    to_registers.ENGINE_HEAD.INDEX.next                 = '0;
+
+    to_registers.CONTEXT_BASE.ADDRESS.swwel = status_i.locked;
+    to_registers.CONTEXT_COUNT.COUNT.swwel  = status_i.locked;
+    to_registers.COMMAND_HEAD.INDEX.next    = status_i.command_head;
+    to_registers.FENCE_SEQUENCE.COUNT.next  = status_i.fence_sequence;
     to_registers.COMMAND_ERROR.INDEX.next   = malformed_index_q;
     to_registers.COMMAND_ERROR.OPCODE.next  = malformed_opcode_q;
 
-    to_registers.FORMAT_VALID.MASK.swwel             = locked_i;
-    to_registers.FORMAT_WRITE.MASK.swwel             = locked_i;
-    to_registers.FORMAT_ERROR.MASK.swwel             = locked_i;
-    to_registers.FORMAT_NONE.MASK.swwel              = locked_i;
-    to_registers.FORMAT_SPECIAL.MASK.swwel           = locked_i;
-    to_registers.FORMAT_DEVICE_PRIVATE.MASK.swwel    = locked_i;
-    to_registers.FORMAT_ATOMIC.MASK.swwel            = locked_i;
-    to_registers.FORMAT_ERROR_VALUE.VALUE.swwel      = locked_i;
-    to_registers.FORMAT_NONE_VALUE.VALUE.swwel       = locked_i;
-    to_registers.FORMAT_SPECIAL_VALUE.VALUE.swwel    = locked_i;
-    to_registers.FORMAT_LAYOUT.PFN_SHIFT.swwel       = locked_i;
-    to_registers.FORMAT_LAYOUT.PFN_WIDTH.swwel       = locked_i;
-    to_registers.FORMAT_LAYOUT.ORDER_SHIFT.swwel     = locked_i;
-    to_registers.FORMAT_LAYOUT.ORDER_WIDTH.swwel     = locked_i;
-    to_registers.FORMAT_LAYOUT.ERROR_IS_VALUE.swwel  = locked_i;
-    to_registers.FORMAT_LAYOUT.NONE_IS_VALUE.swwel   = locked_i;
-    to_registers.FORMAT_LAYOUT.SPECIAL_IS_VALUE.swwel = locked_i;
-    to_registers.WINDOW_BASE.PFN.swwel               = locked_i;
-    to_registers.WINDOW_COUNT.COUNT.swwel            = locked_i;
+    to_registers.FORMAT_VALID.MASK.swwel             = status_i.locked;
+    to_registers.FORMAT_WRITE.MASK.swwel             = status_i.locked;
+    to_registers.FORMAT_ERROR.MASK.swwel             = status_i.locked;
+    to_registers.FORMAT_NONE.MASK.swwel              = status_i.locked;
+    to_registers.FORMAT_SPECIAL.MASK.swwel           = status_i.locked;
+    to_registers.FORMAT_DEVICE_PRIVATE.MASK.swwel    = status_i.locked;
+    to_registers.FORMAT_ATOMIC.MASK.swwel            = status_i.locked;
+    to_registers.FORMAT_ERROR_VALUE.VALUE.swwel      = status_i.locked;
+    to_registers.FORMAT_NONE_VALUE.VALUE.swwel       = status_i.locked;
+    to_registers.FORMAT_SPECIAL_VALUE.VALUE.swwel    = status_i.locked;
+    to_registers.FORMAT_LAYOUT.PFN_SHIFT.swwel       = status_i.locked;
+    to_registers.FORMAT_LAYOUT.PFN_WIDTH.swwel       = status_i.locked;
+    to_registers.FORMAT_LAYOUT.ORDER_SHIFT.swwel     = status_i.locked;
+    to_registers.FORMAT_LAYOUT.ORDER_WIDTH.swwel     = status_i.locked;
+    to_registers.FORMAT_LAYOUT.ERROR_IS_VALUE.swwel  = status_i.locked;
+    to_registers.FORMAT_LAYOUT.NONE_IS_VALUE.swwel   = status_i.locked;
+    to_registers.FORMAT_LAYOUT.SPECIAL_IS_VALUE.swwel = status_i.locked;
+    to_registers.WINDOW_BASE.PFN.swwel               = status_i.locked;
+    to_registers.WINDOW_COUNT.COUNT.swwel            = status_i.locked;
 
     to_registers.COUNTER_CYCLES.COUNT.next        = counters_i[0];
     to_registers.COUNTER_REQUESTS.COUNT.next      = counters_i[1];
@@ -211,14 +226,26 @@ module hmm_register_file
     to_registers.COUNTER_FENCES.COUNT.next        = counters_i[7];
     to_registers.COUNTER_DROPPED_WALKS.COUNT.next = counters_i[8];
     to_registers.COUNTER_STALLED.COUNT.next       = counters_i[9];
+    to_registers.COUNTER_RECORDS.COUNT.next       = counters_i[10];
+    to_registers.COUNTER_MERGED.COUNT.next        = counters_i[11];
+    to_registers.COUNTER_REPLAYS.COUNT.next       = counters_i[12];
+    to_registers.COUNTER_IGNORED.COUNT.next       = counters_i[13];
+    to_registers.COUNTER_UNRECORDED.COUNT.next    = counters_i[14];
   end
 
   // ---- Interrupts ----------------------------------------------------------------------------------------------------
 
-  logic [5:0] cause;
-  logic       cause_written;
+  logic [Causes-1:0] cause, cause_written;
 
   assign cause = {
+    from_registers.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value,
+    from_registers.INTERRUPT_CAUSE.ENGINE_OVERRUN.value,
+    from_registers.INTERRUPT_CAUSE.ENGINE_ERROR.value,
+    from_registers.INTERRUPT_CAUSE.ENGINE_DONE.value,
+    from_registers.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value,
+    from_registers.INTERRUPT_CAUSE.FAULT_OVERRUN.value,
+    from_registers.INTERRUPT_CAUSE.FAULT_FULL.value,
+    from_registers.INTERRUPT_CAUSE.FAULT.value,
     from_registers.INTERRUPT_CAUSE.ENABLE_REFUSED.value,
     from_registers.INTERRUPT_CAUSE.FENCE_BUS_ERROR.value,
     from_registers.INTERRUPT_CAUSE.COMMAND_OVERRUN.value,
@@ -226,25 +253,40 @@ module hmm_register_file
     from_registers.INTERRUPT_CAUSE.COMMAND_MALFORMED.value,
     from_registers.INTERRUPT_CAUSE.FENCE_DONE.value
   };
-  assign cause_written = from_registers.INTERRUPT_CAUSE.ENABLE_REFUSED.swmod ||
-                         from_registers.INTERRUPT_CAUSE.FENCE_BUS_ERROR.swmod ||
-                         from_registers.INTERRUPT_CAUSE.COMMAND_OVERRUN.swmod ||
-                         from_registers.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.swmod ||
-                         from_registers.INTERRUPT_CAUSE.COMMAND_MALFORMED.swmod ||
-                         from_registers.INTERRUPT_CAUSE.FENCE_DONE.swmod;
+  assign cause_written = {
+    from_registers.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.swmod,
+    from_registers.INTERRUPT_CAUSE.ENGINE_OVERRUN.swmod,
+    from_registers.INTERRUPT_CAUSE.ENGINE_ERROR.swmod,
+    from_registers.INTERRUPT_CAUSE.ENGINE_DONE.swmod,
+    from_registers.INTERRUPT_CAUSE.FAULT_BUS_ERROR.swmod,
+    from_registers.INTERRUPT_CAUSE.FAULT_OVERRUN.swmod,
+    from_registers.INTERRUPT_CAUSE.FAULT_FULL.swmod,
+    from_registers.INTERRUPT_CAUSE.FAULT.swmod,
+    from_registers.INTERRUPT_CAUSE.ENABLE_REFUSED.swmod,
+    from_registers.INTERRUPT_CAUSE.FENCE_BUS_ERROR.swmod,
+    from_registers.INTERRUPT_CAUSE.COMMAND_OVERRUN.swmod,
+    from_registers.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.swmod,
+    from_registers.INTERRUPT_CAUSE.COMMAND_MALFORMED.swmod,
+    from_registers.INTERRUPT_CAUSE.FENCE_DONE.swmod
+  };
 
-  hmm_interrupt u_interrupt (
+  hmm_interrupt #(
+    .Causes (Causes)
+  ) u_interrupt (
     .clk_i      (clk_i),
     .rst_ni     (rst_ni),
     .cause_i    (cause),
     .enable_i   (from_registers.INTERRUPT_ENABLE.MASK.value),
-    .clear_i    (cause_written),
+    .clear_i    (cause_written != '0),
     .irq_o      (irq_o),
     .irq_edge_o (irq_edge_o)
   );
 
-  if (Counters != 10) begin : gen_counters_check
-    $error("the register map has 10 counters");
+  logic unused_events;
+  assign unused_events = ^events_i;
+
+  if (Counters != 15) begin : gen_counters_check
+    $error("the register map has 15 counters");
   end
 
 endmodule

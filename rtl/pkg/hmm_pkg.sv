@@ -15,11 +15,8 @@ package hmm_pkg;
   localparam int unsigned AxiIdBits = 4;
   localparam int unsigned PageShift = 12;  // order and pfn always count 4 KiB pages
   localparam int unsigned PfnBits   = PaBits - PageShift;
+  localparam int unsigned MaxClients = 8;
   localparam int unsigned LevelBits = 9;   // virtual address bits that one directory translates
-
-  // AXI ids of the readers.
-  localparam logic [AxiIdBits-1:0] AxiIdWalk    = 4'd0;
-  localparam logic [AxiIdBits-1:0] AxiIdCommand = 4'd1;
 
   typedef logic [63:0]          va_t;
   typedef logic [PaBits-1:0]    pa_t;
@@ -100,6 +97,70 @@ package hmm_pkg;
     va_t    last;
   } invalidation_t;
 
+  typedef enum logic [1:0] {
+    AnswerReplayAll,
+    AnswerResume,
+    AnswerCancel,
+    AnswerGiveUp  // UNBIND: nobody will answer
+  } answer_e;
+
+  // One answer of the host to faults, in the cycle in which it takes effect.
+  typedef struct packed {
+    logic        valid;
+    answer_e     kind;
+    logic        cancel;  // RESUME: abort
+    logic [31:0] tag;
+    pasid_t      pasid;
+    access_e     access;
+    va_t         first;
+    va_t         last;
+  } answer_t;
+
+  // What the host can read of the MMU.
+  typedef struct packed {
+    logic        locked;  // format and context table must not change
+    logic        enabled;
+    logic        busy;
+    logic        quiesced;
+    logic        faults_waiting;
+    logic [5:0]  refused;
+    logic        command_active;
+    logic        command_halted;
+    logic [31:0] command_head;
+    logic        fault_active;
+    logic        fault_halted;
+    logic [31:0] fault_put;
+    logic [63:0] fence_sequence;
+  } mmu_status_t;
+
+  // What causes and counters are made of; one cycle each, one bit a client where there are several.
+  typedef struct packed {
+    logic                  enable_refused;
+    logic                  command_malformed;
+    logic [7:0]            malformed_opcode;
+    logic                  command_bus_error;
+    logic                  command_overrun;
+    logic                  fence_complete;
+    logic                  fence_interrupt;
+    logic                  fence_bus_error;
+    logic                  fault_published;
+    logic                  fault_full;
+    logic                  fault_overrun;
+    logic                  fault_bus_error;
+    logic [MaxClients-1:0] request;
+    logic [MaxClients-1:0] stalled;
+    logic [MaxClients-1:0] hit;
+    logic [MaxClients-1:0] aborted;
+    logic                  walk_begin;
+    logic                  walk_read;
+    logic                  walk_drop;
+    logic                  invalidation;
+    logic                  merged;
+    logic                  replayed;
+    logic                  answer_ignored;
+    logic [7:0]            unrecorded;
+  } mmu_events_t;
+
   // What happens inside, for an observer; no logic of the device depends on it.
   typedef struct packed {
     logic        command_valid;
@@ -117,6 +178,11 @@ package hmm_pkg;
     logic        walk_done;
     logic        walk_drop;
     logic        fill;
+    logic        record_valid;  // a fault record is in memory
+    logic [31:0] record_tag;
+    logic        merged;
+    logic        replayed;
+    logic        answer_ignored;
   } probe_t;
 
   // The `count` lowest bits set; all of them from 64 on.

@@ -80,11 +80,21 @@ typedef union {
 #define HMM_REGS__CONTROL__COMMAND_ENABLE_bp 1
 #define HMM_REGS__CONTROL__COMMAND_ENABLE_bw 1
 #define HMM_REGS__CONTROL__COMMAND_ENABLE_reset 0x0
+#define HMM_REGS__CONTROL__FAULT_ENABLE_bm 0x4
+#define HMM_REGS__CONTROL__FAULT_ENABLE_bp 2
+#define HMM_REGS__CONTROL__FAULT_ENABLE_bw 1
+#define HMM_REGS__CONTROL__FAULT_ENABLE_reset 0x0
+#define HMM_REGS__CONTROL__ENGINE_ENABLE_bm 0x8
+#define HMM_REGS__CONTROL__ENGINE_ENABLE_bp 3
+#define HMM_REGS__CONTROL__ENGINE_ENABLE_bw 1
+#define HMM_REGS__CONTROL__ENGINE_ENABLE_reset 0x0
 typedef union {
     struct __attribute__ ((__packed__)) {
         uint64_t ENABLE :1;
         uint64_t COMMAND_ENABLE :1;
-        uint64_t :62;
+        uint64_t FAULT_ENABLE :1;
+        uint64_t ENGINE_ENABLE :1;
+        uint64_t :60;
     } f;
     uint64_t w;
 } hmm_regs__CONTROL_t;
@@ -102,18 +112,43 @@ typedef union {
 #define HMM_REGS__STATUS__COMMAND_HALTED_bm 0x8
 #define HMM_REGS__STATUS__COMMAND_HALTED_bp 3
 #define HMM_REGS__STATUS__COMMAND_HALTED_bw 1
+#define HMM_REGS__STATUS__FAULT_ACTIVE_bm 0x10
+#define HMM_REGS__STATUS__FAULT_ACTIVE_bp 4
+#define HMM_REGS__STATUS__FAULT_ACTIVE_bw 1
+#define HMM_REGS__STATUS__FAULT_HALTED_bm 0x20
+#define HMM_REGS__STATUS__FAULT_HALTED_bp 5
+#define HMM_REGS__STATUS__FAULT_HALTED_bw 1
+#define HMM_REGS__STATUS__QUIESCED_bm 0x40
+#define HMM_REGS__STATUS__QUIESCED_bp 6
+#define HMM_REGS__STATUS__QUIESCED_bw 1
+#define HMM_REGS__STATUS__FAULTS_WAITING_bm 0x80
+#define HMM_REGS__STATUS__FAULTS_WAITING_bp 7
+#define HMM_REGS__STATUS__FAULTS_WAITING_bw 1
 #define HMM_REGS__STATUS__REFUSED_bm 0x3f0000
 #define HMM_REGS__STATUS__REFUSED_bp 16
 #define HMM_REGS__STATUS__REFUSED_bw 6
+#define HMM_REGS__STATUS__ENGINE_ACTIVE_bm 0x1000000
+#define HMM_REGS__STATUS__ENGINE_ACTIVE_bp 24
+#define HMM_REGS__STATUS__ENGINE_ACTIVE_bw 1
+#define HMM_REGS__STATUS__ENGINE_HALTED_bm 0x2000000
+#define HMM_REGS__STATUS__ENGINE_HALTED_bp 25
+#define HMM_REGS__STATUS__ENGINE_HALTED_bw 1
 typedef union {
     struct __attribute__ ((__packed__)) {
         uint64_t ENABLED :1;
         uint64_t BUSY :1;
         uint64_t COMMAND_ACTIVE :1;
         uint64_t COMMAND_HALTED :1;
-        uint64_t :12;
+        uint64_t FAULT_ACTIVE :1;
+        uint64_t FAULT_HALTED :1;
+        uint64_t QUIESCED :1;
+        uint64_t FAULTS_WAITING :1;
+        uint64_t :8;
         uint64_t REFUSED :6;
-        uint64_t :42;
+        uint64_t :2;
+        uint64_t ENGINE_ACTIVE :1;
+        uint64_t ENGINE_HALTED :1;
+        uint64_t :38;
     } f;
     uint64_t w;
 } hmm_regs__STATUS_t;
@@ -143,6 +178,38 @@ typedef union {
 #define HMM_REGS__INTERRUPT_CAUSE__ENABLE_REFUSED_bp 5
 #define HMM_REGS__INTERRUPT_CAUSE__ENABLE_REFUSED_bw 1
 #define HMM_REGS__INTERRUPT_CAUSE__ENABLE_REFUSED_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_bm 0x40
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_bp 6
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_FULL_bm 0x80
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_FULL_bp 7
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_FULL_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_FULL_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_OVERRUN_bm 0x100
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_OVERRUN_bp 8
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_OVERRUN_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_OVERRUN_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_BUS_ERROR_bm 0x200
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_BUS_ERROR_bp 9
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_BUS_ERROR_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__FAULT_BUS_ERROR_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_DONE_bm 0x400
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_DONE_bp 10
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_DONE_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_DONE_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_ERROR_bm 0x800
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_ERROR_bp 11
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_ERROR_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_ERROR_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_OVERRUN_bm 0x1000
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_OVERRUN_bp 12
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_OVERRUN_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_OVERRUN_reset 0x0
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_BUS_ERROR_bm 0x2000
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_BUS_ERROR_bp 13
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_BUS_ERROR_bw 1
+#define HMM_REGS__INTERRUPT_CAUSE__ENGINE_BUS_ERROR_reset 0x0
 typedef union {
     struct __attribute__ ((__packed__)) {
         uint64_t FENCE_DONE :1;
@@ -151,20 +218,28 @@ typedef union {
         uint64_t COMMAND_OVERRUN :1;
         uint64_t FENCE_BUS_ERROR :1;
         uint64_t ENABLE_REFUSED :1;
-        uint64_t :58;
+        uint64_t FAULT :1;
+        uint64_t FAULT_FULL :1;
+        uint64_t FAULT_OVERRUN :1;
+        uint64_t FAULT_BUS_ERROR :1;
+        uint64_t ENGINE_DONE :1;
+        uint64_t ENGINE_ERROR :1;
+        uint64_t ENGINE_OVERRUN :1;
+        uint64_t ENGINE_BUS_ERROR :1;
+        uint64_t :50;
     } f;
     uint64_t w;
 } hmm_regs__INTERRUPT_CAUSE_t;
 
 // reg - hmm_regs.INTERRUPT_ENABLE
-#define HMM_REGS__INTERRUPT_ENABLE__MASK_bm 0x3f
+#define HMM_REGS__INTERRUPT_ENABLE__MASK_bm 0x3fff
 #define HMM_REGS__INTERRUPT_ENABLE__MASK_bp 0
-#define HMM_REGS__INTERRUPT_ENABLE__MASK_bw 6
+#define HMM_REGS__INTERRUPT_ENABLE__MASK_bw 14
 #define HMM_REGS__INTERRUPT_ENABLE__MASK_reset 0x0
 typedef union {
     struct __attribute__ ((__packed__)) {
-        uint64_t MASK :6;
-        uint64_t :58;
+        uint64_t MASK :14;
+        uint64_t :50;
     } f;
     uint64_t w;
 } hmm_regs__INTERRUPT_ENABLE_t;
@@ -274,6 +349,124 @@ typedef union {
     } f;
     uint64_t w;
 } hmm_regs__COMMAND_ERROR_t;
+
+// reg - hmm_regs.FAULT_BASE
+#define HMM_REGS__FAULT_BASE__ADDRESS_bm 0xfffffffffffc0
+#define HMM_REGS__FAULT_BASE__ADDRESS_bp 6
+#define HMM_REGS__FAULT_BASE__ADDRESS_bw 46
+#define HMM_REGS__FAULT_BASE__ADDRESS_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t :6;
+        uint64_t ADDRESS :46;
+        uint64_t :12;
+    } f;
+    uint64_t w;
+} hmm_regs__FAULT_BASE_t;
+
+// reg - hmm_regs.FAULT_SIZE
+#define HMM_REGS__FAULT_SIZE__LOG2_bm 0xf
+#define HMM_REGS__FAULT_SIZE__LOG2_bp 0
+#define HMM_REGS__FAULT_SIZE__LOG2_bw 4
+#define HMM_REGS__FAULT_SIZE__LOG2_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t LOG2 :4;
+        uint64_t :60;
+    } f;
+    uint64_t w;
+} hmm_regs__FAULT_SIZE_t;
+
+// reg - hmm_regs.FAULT_PUT
+#define HMM_REGS__FAULT_PUT__INDEX_bm 0xffffffff
+#define HMM_REGS__FAULT_PUT__INDEX_bp 0
+#define HMM_REGS__FAULT_PUT__INDEX_bw 32
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t INDEX :32;
+        uint64_t :32;
+    } f;
+    uint64_t w;
+} hmm_regs__FAULT_PUT_t;
+
+// reg - hmm_regs.FAULT_GET
+#define HMM_REGS__FAULT_GET__INDEX_bm 0xffffffff
+#define HMM_REGS__FAULT_GET__INDEX_bp 0
+#define HMM_REGS__FAULT_GET__INDEX_bw 32
+#define HMM_REGS__FAULT_GET__INDEX_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t INDEX :32;
+        uint64_t :32;
+    } f;
+    uint64_t w;
+} hmm_regs__FAULT_GET_t;
+
+// reg - hmm_regs.ENGINE_BASE
+#define HMM_REGS__ENGINE_BASE__ADDRESS_bm 0xfffffffffffc0
+#define HMM_REGS__ENGINE_BASE__ADDRESS_bp 6
+#define HMM_REGS__ENGINE_BASE__ADDRESS_bw 46
+#define HMM_REGS__ENGINE_BASE__ADDRESS_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t :6;
+        uint64_t ADDRESS :46;
+        uint64_t :12;
+    } f;
+    uint64_t w;
+} hmm_regs__ENGINE_BASE_t;
+
+// reg - hmm_regs.ENGINE_SIZE
+#define HMM_REGS__ENGINE_SIZE__LOG2_bm 0xf
+#define HMM_REGS__ENGINE_SIZE__LOG2_bp 0
+#define HMM_REGS__ENGINE_SIZE__LOG2_bw 4
+#define HMM_REGS__ENGINE_SIZE__LOG2_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t LOG2 :4;
+        uint64_t :60;
+    } f;
+    uint64_t w;
+} hmm_regs__ENGINE_SIZE_t;
+
+// reg - hmm_regs.ENGINE_HEAD
+#define HMM_REGS__ENGINE_HEAD__INDEX_bm 0xffffffff
+#define HMM_REGS__ENGINE_HEAD__INDEX_bp 0
+#define HMM_REGS__ENGINE_HEAD__INDEX_bw 32
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t INDEX :32;
+        uint64_t :32;
+    } f;
+    uint64_t w;
+} hmm_regs__ENGINE_HEAD_t;
+
+// reg - hmm_regs.ENGINE_TAIL
+#define HMM_REGS__ENGINE_TAIL__INDEX_bm 0xffffffff
+#define HMM_REGS__ENGINE_TAIL__INDEX_bp 0
+#define HMM_REGS__ENGINE_TAIL__INDEX_bw 32
+#define HMM_REGS__ENGINE_TAIL__INDEX_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t INDEX :32;
+        uint64_t :32;
+    } f;
+    uint64_t w;
+} hmm_regs__ENGINE_TAIL_t;
+
+// reg - hmm_regs.ENGINE_COMPLETION_BASE
+#define HMM_REGS__ENGINE_COMPLETION_BASE__ADDRESS_bm 0xfffffffffffc0
+#define HMM_REGS__ENGINE_COMPLETION_BASE__ADDRESS_bp 6
+#define HMM_REGS__ENGINE_COMPLETION_BASE__ADDRESS_bw 46
+#define HMM_REGS__ENGINE_COMPLETION_BASE__ADDRESS_reset 0x0
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t :6;
+        uint64_t ADDRESS :46;
+        uint64_t :12;
+    } f;
+    uint64_t w;
+} hmm_regs__ENGINE_COMPLETION_BASE_t;
 
 // reg - hmm_regs.FORMAT_VALID
 #define HMM_REGS__FORMAT_VALID__MASK_bm 0xffffffffffffffff
@@ -595,6 +788,61 @@ typedef union {
     uint64_t w;
 } hmm_regs__COUNTER_STALLED_t;
 
+// reg - hmm_regs.COUNTER_RECORDS
+#define HMM_REGS__COUNTER_RECORDS__COUNT_bm 0xffffffffffffffff
+#define HMM_REGS__COUNTER_RECORDS__COUNT_bp 0
+#define HMM_REGS__COUNTER_RECORDS__COUNT_bw 64
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t COUNT :64;
+    } f;
+    uint64_t w;
+} hmm_regs__COUNTER_RECORDS_t;
+
+// reg - hmm_regs.COUNTER_MERGED
+#define HMM_REGS__COUNTER_MERGED__COUNT_bm 0xffffffffffffffff
+#define HMM_REGS__COUNTER_MERGED__COUNT_bp 0
+#define HMM_REGS__COUNTER_MERGED__COUNT_bw 64
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t COUNT :64;
+    } f;
+    uint64_t w;
+} hmm_regs__COUNTER_MERGED_t;
+
+// reg - hmm_regs.COUNTER_REPLAYS
+#define HMM_REGS__COUNTER_REPLAYS__COUNT_bm 0xffffffffffffffff
+#define HMM_REGS__COUNTER_REPLAYS__COUNT_bp 0
+#define HMM_REGS__COUNTER_REPLAYS__COUNT_bw 64
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t COUNT :64;
+    } f;
+    uint64_t w;
+} hmm_regs__COUNTER_REPLAYS_t;
+
+// reg - hmm_regs.COUNTER_IGNORED
+#define HMM_REGS__COUNTER_IGNORED__COUNT_bm 0xffffffffffffffff
+#define HMM_REGS__COUNTER_IGNORED__COUNT_bp 0
+#define HMM_REGS__COUNTER_IGNORED__COUNT_bw 64
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t COUNT :64;
+    } f;
+    uint64_t w;
+} hmm_regs__COUNTER_IGNORED_t;
+
+// reg - hmm_regs.COUNTER_UNRECORDED
+#define HMM_REGS__COUNTER_UNRECORDED__COUNT_bm 0xffffffffffffffff
+#define HMM_REGS__COUNTER_UNRECORDED__COUNT_bp 0
+#define HMM_REGS__COUNTER_UNRECORDED__COUNT_bw 64
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t COUNT :64;
+    } f;
+    uint64_t w;
+} hmm_regs__COUNTER_UNRECORDED_t;
+
 // addrmap - hmm_regs
 typedef struct __attribute__ ((__packed__)) {
     hmm_regs__ID_t ID;
@@ -611,7 +859,17 @@ typedef struct __attribute__ ((__packed__)) {
     hmm_regs__COMMAND_TAIL_t COMMAND_TAIL;
     hmm_regs__FENCE_SEQUENCE_t FENCE_SEQUENCE;
     hmm_regs__COMMAND_ERROR_t COMMAND_ERROR;
-    uint8_t RESERVED_70_ff[0x90];
+    hmm_regs__FAULT_BASE_t FAULT_BASE;
+    hmm_regs__FAULT_SIZE_t FAULT_SIZE;
+    hmm_regs__FAULT_PUT_t FAULT_PUT;
+    hmm_regs__FAULT_GET_t FAULT_GET;
+    uint8_t RESERVED_90_9f[0x10];
+    hmm_regs__ENGINE_BASE_t ENGINE_BASE;
+    hmm_regs__ENGINE_SIZE_t ENGINE_SIZE;
+    hmm_regs__ENGINE_HEAD_t ENGINE_HEAD;
+    hmm_regs__ENGINE_TAIL_t ENGINE_TAIL;
+    hmm_regs__ENGINE_COMPLETION_BASE_t ENGINE_COMPLETION_BASE;
+    uint8_t RESERVED_c8_ff[0x38];
     hmm_regs__FORMAT_VALID_t FORMAT_VALID;
     hmm_regs__FORMAT_WRITE_t FORMAT_WRITE;
     hmm_regs__FORMAT_ERROR_t FORMAT_ERROR;
@@ -637,10 +895,15 @@ typedef struct __attribute__ ((__packed__)) {
     hmm_regs__COUNTER_FENCES_t COUNTER_FENCES;
     hmm_regs__COUNTER_DROPPED_WALKS_t COUNTER_DROPPED_WALKS;
     hmm_regs__COUNTER_STALLED_t COUNTER_STALLED;
+    hmm_regs__COUNTER_RECORDS_t COUNTER_RECORDS;
+    hmm_regs__COUNTER_MERGED_t COUNTER_MERGED;
+    hmm_regs__COUNTER_REPLAYS_t COUNTER_REPLAYS;
+    hmm_regs__COUNTER_IGNORED_t COUNTER_IGNORED;
+    hmm_regs__COUNTER_UNRECORDED_t COUNTER_UNRECORDED;
 } hmm_regs_t;
 
 
-static_assert(sizeof(hmm_regs_t) == 0x258, "Packing error");
+static_assert(sizeof(hmm_regs_t) == 0x280, "Packing error");
 
 #ifdef __cplusplus
 }
@@ -683,11 +946,11 @@ enum hmm_opcode {
     HMM_OPCODE_FENCE = 3, /* report when every invalidation before it has taken full effect */
     HMM_OPCODE_BIND = 4, /* the context entry of the PASID was written */
     HMM_OPCODE_UNBIND = 5, /* the context entry of the PASID was cleared: no new translations */
-    HMM_OPCODE_REPLAY_ALL = 6, /* kept for the answer to all recorded faults */
-    HMM_OPCODE_RESUME = 7, /* kept for the answer to one fault */
-    HMM_OPCODE_CANCEL = 8, /* kept for the abort of faults by range */
-    HMM_OPCODE_QUIESCE = 9, /* kept for stopping the device */
-    HMM_OPCODE_RUN = 10 /* kept for resuming the device */
+    HMM_OPCODE_REPLAY_ALL = 6, /* walk again for every recorded fault */
+    HMM_OPCODE_RESUME = 7, /* answer the fault with the tag in first: walk again, or abort where cancel is set */
+    HMM_OPCODE_CANCEL = 8, /* abort recorded faults of a context, a range and an access */
+    HMM_OPCODE_QUIESCE = 9, /* take no more requests; a FENCE behind it ends when walks and grants have ended */
+    HMM_OPCODE_RUN = 10 /* take requests again */
 };
 
 /* What a directory entry points to. */
@@ -705,6 +968,22 @@ enum hmm_refusal {
     HMM_REFUSAL_PFN_SHIFT = 8, /* pfn_shift is above 12 */
     HMM_REFUSAL_FIELD_RANGE = 16, /* a field reaches past bit 63 */
     HMM_REFUSAL_NONE_ALIAS = 32 /* the NONE value equals the ERROR or the SPECIAL value */
+};
+
+/* What a descriptor asks of the access engine. A zeroed slot is not a descriptor. */
+enum hmm_engine_opcode {
+    HMM_ENGINE_OPCODE_READ = 1, /* virtual source to buffer */
+    HMM_ENGINE_OPCODE_WRITE = 2, /* buffer to virtual destination */
+    HMM_ENGINE_OPCODE_COPY = 3, /* virtual source to virtual destination */
+    HMM_ENGINE_OPCODE_ATOMIC_ADD = 4 /* adds the operand to the 8 bytes at the virtual destination */
+};
+
+/* How a descriptor ended. */
+enum hmm_completion_status {
+    HMM_COMPLETION_STATUS_OK = 0, /* all bytes were moved */
+    HMM_COMPLETION_STATUS_ABORTED = 1, /* a translation was answered ABORTED; reason says why */
+    HMM_COMPLETION_STATUS_BUS_ERROR = 2, /* a read or write of data failed */
+    HMM_COMPLETION_STATUS_MALFORMED = 3 /* it is not a descriptor; nothing was moved */
 };
 
 /* One address space. The context table is an array of them, indexed by PASID. */
@@ -754,7 +1033,7 @@ struct hmm_command {
 };
 static_assert(sizeof(struct hmm_command) == 32, "size of hmm_command");
 #define HMM_COMMAND_BYTES 32
-#define HMM_COMMAND_RESERVED_0 UINT64_C(0xfff00000fffff800)
+#define HMM_COMMAND_RESERVED_0 UINT64_C(0xfff00000ffffc000)
 #define HMM_COMMAND_RESERVED_1 UINT64_C(0x0000000000000000)
 #define HMM_COMMAND_RESERVED_2 UINT64_C(0x0000000000000000)
 #define HMM_COMMAND_RESERVED_3 UINT64_C(0xffffffffffffffff)
@@ -774,11 +1053,19 @@ static_assert(sizeof(struct hmm_command) == 32, "size of hmm_command");
 #define HMM_COMMAND_INTERRUPT_WORD 0
 #define HMM_COMMAND_INTERRUPT_SHIFT 10
 #define HMM_COMMAND_INTERRUPT_MASK UINT64_C(0x0000000000000400)
+/* RESUME: abort instead of walking again */
+#define HMM_COMMAND_CANCEL_WORD 0
+#define HMM_COMMAND_CANCEL_SHIFT 11
+#define HMM_COMMAND_CANCEL_MASK UINT64_C(0x0000000000000800)
+/* CANCEL: the access of the faults */
+#define HMM_COMMAND_ACCESS_WORD 0
+#define HMM_COMMAND_ACCESS_SHIFT 12
+#define HMM_COMMAND_ACCESS_MASK UINT64_C(0x0000000000003000)
 /* the context */
 #define HMM_COMMAND_PASID_WORD 0
 #define HMM_COMMAND_PASID_SHIFT 32
 #define HMM_COMMAND_PASID_MASK UINT64_C(0x000fffff00000000)
-/* INVALIDATE: first virtual address; FENCE: bus address of the value, 8-byte aligned */
+/* INVALIDATE: first virtual address; FENCE: bus address of the value, 8-byte aligned; RESUME: the tag */
 #define HMM_COMMAND_FIRST_WORD 1
 #define HMM_COMMAND_FIRST_SHIFT 0
 #define HMM_COMMAND_FIRST_MASK UINT64_C(0xffffffffffffffff)
@@ -786,5 +1073,142 @@ static_assert(sizeof(struct hmm_command) == 32, "size of hmm_command");
 #define HMM_COMMAND_LAST_WORD 2
 #define HMM_COMMAND_LAST_SHIFT 0
 #define HMM_COMMAND_LAST_MASK UINT64_C(0xffffffffffffffff)
+
+/* One slot of the fault ring. */
+struct hmm_fault_record {
+    uint64_t word[4];
+};
+static_assert(sizeof(struct hmm_fault_record) == 32, "size of hmm_fault_record");
+#define HMM_FAULT_RECORD_BYTES 32
+#define HMM_FAULT_RECORD_RESERVED_0 UINT64_C(0xf000000000000000)
+#define HMM_FAULT_RECORD_RESERVED_1 UINT64_C(0x0000000000000000)
+#define HMM_FAULT_RECORD_RESERVED_2 UINT64_C(0x0000000000000000)
+#define HMM_FAULT_RECORD_RESERVED_3 UINT64_C(0xffffffffffff0000)
+/* names this one occurrence: place in bits 7 to 0, generation above */
+#define HMM_FAULT_RECORD_TAG_WORD 0
+#define HMM_FAULT_RECORD_TAG_SHIFT 0
+#define HMM_FAULT_RECORD_TAG_MASK UINT64_C(0x00000000ffffffff)
+/* the context */
+#define HMM_FAULT_RECORD_PASID_WORD 0
+#define HMM_FAULT_RECORD_PASID_SHIFT 32
+#define HMM_FAULT_RECORD_PASID_MASK UINT64_C(0x000fffff00000000)
+/* what the request wanted */
+#define HMM_FAULT_RECORD_ACCESS_WORD 0
+#define HMM_FAULT_RECORD_ACCESS_SHIFT 52
+#define HMM_FAULT_RECORD_ACCESS_MASK UINT64_C(0x0030000000000000)
+/* requests wait for the host's answer to the tag */
+#define HMM_FAULT_RECORD_ANSWER_EXPECTED_WORD 0
+#define HMM_FAULT_RECORD_ANSWER_EXPECTED_SHIFT 54
+#define HMM_FAULT_RECORD_ANSWER_EXPECTED_MASK UINT64_C(0x0040000000000000)
+/* 1 in the first round of the ring, then the opposite each round */
+#define HMM_FAULT_RECORD_PHASE_WORD 0
+#define HMM_FAULT_RECORD_PHASE_SHIFT 55
+#define HMM_FAULT_RECORD_PHASE_MASK UINT64_C(0x0080000000000000)
+/* why */
+#define HMM_FAULT_RECORD_REASON_WORD 0
+#define HMM_FAULT_RECORD_REASON_SHIFT 56
+#define HMM_FAULT_RECORD_REASON_MASK UINT64_C(0x0f00000000000000)
+/* the virtual address as asked for */
+#define HMM_FAULT_RECORD_VA_WORD 1
+#define HMM_FAULT_RECORD_VA_SHIFT 0
+#define HMM_FAULT_RECORD_VA_MASK UINT64_C(0xffffffffffffffff)
+/* clock cycle of the fault */
+#define HMM_FAULT_RECORD_TIMESTAMP_WORD 2
+#define HMM_FAULT_RECORD_TIMESTAMP_SHIFT 0
+#define HMM_FAULT_RECORD_TIMESTAMP_MASK UINT64_C(0xffffffffffffffff)
+/* requests under the tag when the record was written */
+#define HMM_FAULT_RECORD_MERGED_COUNT_WORD 3
+#define HMM_FAULT_RECORD_MERGED_COUNT_SHIFT 0
+#define HMM_FAULT_RECORD_MERGED_COUNT_MASK UINT64_C(0x000000000000ffff)
+
+/* One slot of the descriptor ring of the access engine. A field that the opcode does not use is 0. */
+struct hmm_descriptor {
+    uint64_t word[8];
+};
+static_assert(sizeof(struct hmm_descriptor) == 64, "size of hmm_descriptor");
+#define HMM_DESCRIPTOR_BYTES 64
+#define HMM_DESCRIPTOR_RESERVED_0 UINT64_C(0x00000000fffffe00)
+#define HMM_DESCRIPTOR_RESERVED_1 UINT64_C(0xfff00000fff00000)
+#define HMM_DESCRIPTOR_RESERVED_2 UINT64_C(0x0000000000000000)
+#define HMM_DESCRIPTOR_RESERVED_3 UINT64_C(0x0000000000000000)
+#define HMM_DESCRIPTOR_RESERVED_4 UINT64_C(0x0000000000000000)
+#define HMM_DESCRIPTOR_RESERVED_5 UINT64_C(0x0000000000000000)
+#define HMM_DESCRIPTOR_RESERVED_6 UINT64_C(0xffffffffffffffff)
+#define HMM_DESCRIPTOR_RESERVED_7 UINT64_C(0xffffffffffffffff)
+/* what to do */
+#define HMM_DESCRIPTOR_OPCODE_WORD 0
+#define HMM_DESCRIPTOR_OPCODE_SHIFT 0
+#define HMM_DESCRIPTOR_OPCODE_MASK UINT64_C(0x00000000000000ff)
+/* set ENGINE_DONE when complete */
+#define HMM_DESCRIPTOR_INTERRUPT_WORD 0
+#define HMM_DESCRIPTOR_INTERRUPT_SHIFT 8
+#define HMM_DESCRIPTOR_INTERRUPT_MASK UINT64_C(0x0000000000000100)
+/* bytes, at least 1; ATOMIC_ADD: 8 */
+#define HMM_DESCRIPTOR_LENGTH_WORD 0
+#define HMM_DESCRIPTOR_LENGTH_SHIFT 32
+#define HMM_DESCRIPTOR_LENGTH_MASK UINT64_C(0xffffffff00000000)
+/* READ, COPY: context of the source */
+#define HMM_DESCRIPTOR_SOURCE_PASID_WORD 1
+#define HMM_DESCRIPTOR_SOURCE_PASID_SHIFT 0
+#define HMM_DESCRIPTOR_SOURCE_PASID_MASK UINT64_C(0x00000000000fffff)
+/* WRITE, COPY, ATOMIC_ADD: context of the destination */
+#define HMM_DESCRIPTOR_DESTINATION_PASID_WORD 1
+#define HMM_DESCRIPTOR_DESTINATION_PASID_SHIFT 32
+#define HMM_DESCRIPTOR_DESTINATION_PASID_MASK UINT64_C(0x000fffff00000000)
+/* READ, COPY: virtual address of the source */
+#define HMM_DESCRIPTOR_SOURCE_VA_WORD 2
+#define HMM_DESCRIPTOR_SOURCE_VA_SHIFT 0
+#define HMM_DESCRIPTOR_SOURCE_VA_MASK UINT64_C(0xffffffffffffffff)
+/* WRITE, COPY, ATOMIC_ADD: virtual address of the destination; ATOMIC_ADD: 8-byte aligned */
+#define HMM_DESCRIPTOR_DESTINATION_VA_WORD 3
+#define HMM_DESCRIPTOR_DESTINATION_VA_SHIFT 0
+#define HMM_DESCRIPTOR_DESTINATION_VA_MASK UINT64_C(0xffffffffffffffff)
+/* READ, WRITE: bus address of the buffer in system memory, any alignment */
+#define HMM_DESCRIPTOR_BUFFER_WORD 4
+#define HMM_DESCRIPTOR_BUFFER_SHIFT 0
+#define HMM_DESCRIPTOR_BUFFER_MASK UINT64_C(0xffffffffffffffff)
+/* ATOMIC_ADD: what is added, modulo 2^64 */
+#define HMM_DESCRIPTOR_OPERAND_WORD 5
+#define HMM_DESCRIPTOR_OPERAND_SHIFT 0
+#define HMM_DESCRIPTOR_OPERAND_MASK UINT64_C(0xffffffffffffffff)
+
+/* One slot of the completion ring; that of a descriptor is its index modulo the size of the ring. */
+struct hmm_completion {
+    uint64_t word[4];
+};
+static_assert(sizeof(struct hmm_completion) == 32, "size of hmm_completion");
+#define HMM_COMPLETION_BYTES 32
+#define HMM_COMPLETION_RESERVED_0 UINT64_C(0xffffff0000000000)
+#define HMM_COMPLETION_RESERVED_1 UINT64_C(0xffffffff00000000)
+#define HMM_COMPLETION_RESERVED_2 UINT64_C(0x0000000000000000)
+#define HMM_COMPLETION_RESERVED_3 UINT64_C(0x0000000000000000)
+/* descriptors completed before this one since the engine was enabled */
+#define HMM_COMPLETION_INDEX_WORD 0
+#define HMM_COMPLETION_INDEX_SHIFT 0
+#define HMM_COMPLETION_INDEX_MASK UINT64_C(0x00000000ffffffff)
+/* how it ended */
+#define HMM_COMPLETION_STATUS_WORD 0
+#define HMM_COMPLETION_STATUS_SHIFT 32
+#define HMM_COMPLETION_STATUS_MASK UINT64_C(0x0000000300000000)
+/* ABORTED, BUS_ERROR: what was wanted at va */
+#define HMM_COMPLETION_ACCESS_WORD 0
+#define HMM_COMPLETION_ACCESS_SHIFT 34
+#define HMM_COMPLETION_ACCESS_MASK UINT64_C(0x0000000c00000000)
+/* ABORTED: the reason of the translation */
+#define HMM_COMPLETION_REASON_WORD 0
+#define HMM_COMPLETION_REASON_SHIFT 36
+#define HMM_COMPLETION_REASON_MASK UINT64_C(0x000000f000000000)
+/* bytes that are in their place */
+#define HMM_COMPLETION_BYTES_MOVED_WORD 1
+#define HMM_COMPLETION_BYTES_MOVED_SHIFT 0
+#define HMM_COMPLETION_BYTES_MOVED_MASK UINT64_C(0x00000000ffffffff)
+/* ATOMIC_ADD that is OK: what was there before */
+#define HMM_COMPLETION_OLD_VALUE_WORD 2
+#define HMM_COMPLETION_OLD_VALUE_SHIFT 0
+#define HMM_COMPLETION_OLD_VALUE_MASK UINT64_C(0xffffffffffffffff)
+/* ABORTED, BUS_ERROR: virtual address of the first byte that was not moved */
+#define HMM_COMPLETION_VA_WORD 3
+#define HMM_COMPLETION_VA_SHIFT 0
+#define HMM_COMPLETION_VA_MASK UINT64_C(0xffffffffffffffff)
 
 #endif /* HMM_DEVICE_STRUCTURES_H */

@@ -241,6 +241,15 @@ module hmm_regs (
         logic COMMAND_TAIL;
         logic FENCE_SEQUENCE;
         logic COMMAND_ERROR;
+        logic FAULT_BASE;
+        logic FAULT_SIZE;
+        logic FAULT_PUT;
+        logic FAULT_GET;
+        logic ENGINE_BASE;
+        logic ENGINE_SIZE;
+        logic ENGINE_HEAD;
+        logic ENGINE_TAIL;
+        logic ENGINE_COMPLETION_BASE;
         logic FORMAT_VALID;
         logic FORMAT_WRITE;
         logic FORMAT_ERROR;
@@ -265,6 +274,11 @@ module hmm_regs (
         logic COUNTER_FENCES;
         logic COUNTER_DROPPED_WALKS;
         logic COUNTER_STALLED;
+        logic COUNTER_RECORDS;
+        logic COUNTER_MERGED;
+        logic COUNTER_REPLAYS;
+        logic COUNTER_IGNORED;
+        logic COUNTER_UNRECORDED;
     } decoded_reg_strb_t;
     decoded_reg_strb_t decoded_reg_strb;
     logic decoded_err;
@@ -307,6 +321,24 @@ module hmm_regs (
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h60);
         decoded_reg_strb.COMMAND_ERROR = cpuif_req_masked & (cpuif_addr == 10'h68) & !cpuif_req_is_wr;
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h68);
+        decoded_reg_strb.FAULT_BASE = cpuif_req_masked & (cpuif_addr == 10'h70);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h70);
+        decoded_reg_strb.FAULT_SIZE = cpuif_req_masked & (cpuif_addr == 10'h78);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h78);
+        decoded_reg_strb.FAULT_PUT = cpuif_req_masked & (cpuif_addr == 10'h80) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h80);
+        decoded_reg_strb.FAULT_GET = cpuif_req_masked & (cpuif_addr == 10'h88);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h88);
+        decoded_reg_strb.ENGINE_BASE = cpuif_req_masked & (cpuif_addr == 10'ha0);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'ha0);
+        decoded_reg_strb.ENGINE_SIZE = cpuif_req_masked & (cpuif_addr == 10'ha8);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'ha8);
+        decoded_reg_strb.ENGINE_HEAD = cpuif_req_masked & (cpuif_addr == 10'hb0) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'hb0);
+        decoded_reg_strb.ENGINE_TAIL = cpuif_req_masked & (cpuif_addr == 10'hb8);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'hb8);
+        decoded_reg_strb.ENGINE_COMPLETION_BASE = cpuif_req_masked & (cpuif_addr == 10'hc0);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'hc0);
         decoded_reg_strb.FORMAT_VALID = cpuif_req_masked & (cpuif_addr == 10'h100);
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h100);
         decoded_reg_strb.FORMAT_WRITE = cpuif_req_masked & (cpuif_addr == 10'h108);
@@ -355,6 +387,16 @@ module hmm_regs (
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h248);
         decoded_reg_strb.COUNTER_STALLED = cpuif_req_masked & (cpuif_addr == 10'h250) & !cpuif_req_is_wr;
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h250);
+        decoded_reg_strb.COUNTER_RECORDS = cpuif_req_masked & (cpuif_addr == 10'h258) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h258);
+        decoded_reg_strb.COUNTER_MERGED = cpuif_req_masked & (cpuif_addr == 10'h260) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h260);
+        decoded_reg_strb.COUNTER_REPLAYS = cpuif_req_masked & (cpuif_addr == 10'h268) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h268);
+        decoded_reg_strb.COUNTER_IGNORED = cpuif_req_masked & (cpuif_addr == 10'h270) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h270);
+        decoded_reg_strb.COUNTER_UNRECORDED = cpuif_req_masked & (cpuif_addr == 10'h278) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h278);
         decoded_err = ~is_valid_addr & decoded_req;
     end
 
@@ -378,6 +420,14 @@ module hmm_regs (
                 logic next;
                 logic load_next;
             } COMMAND_ENABLE;
+            struct {
+                logic next;
+                logic load_next;
+            } FAULT_ENABLE;
+            struct {
+                logic next;
+                logic load_next;
+            } ENGINE_ENABLE;
         } CONTROL;
         struct {
             struct {
@@ -404,10 +454,42 @@ module hmm_regs (
                 logic next;
                 logic load_next;
             } ENABLE_REFUSED;
+            struct {
+                logic next;
+                logic load_next;
+            } FAULT;
+            struct {
+                logic next;
+                logic load_next;
+            } FAULT_FULL;
+            struct {
+                logic next;
+                logic load_next;
+            } FAULT_OVERRUN;
+            struct {
+                logic next;
+                logic load_next;
+            } FAULT_BUS_ERROR;
+            struct {
+                logic next;
+                logic load_next;
+            } ENGINE_DONE;
+            struct {
+                logic next;
+                logic load_next;
+            } ENGINE_ERROR;
+            struct {
+                logic next;
+                logic load_next;
+            } ENGINE_OVERRUN;
+            struct {
+                logic next;
+                logic load_next;
+            } ENGINE_BUS_ERROR;
         } INTERRUPT_CAUSE;
         struct {
             struct {
-                logic [5:0] next;
+                logic [13:0] next;
                 logic load_next;
             } MASK;
         } INTERRUPT_ENABLE;
@@ -441,6 +523,48 @@ module hmm_regs (
                 logic load_next;
             } INDEX;
         } COMMAND_TAIL;
+        struct {
+            struct {
+                logic [45:0] next;
+                logic load_next;
+            } ADDRESS;
+        } FAULT_BASE;
+        struct {
+            struct {
+                logic [3:0] next;
+                logic load_next;
+            } LOG2;
+        } FAULT_SIZE;
+        struct {
+            struct {
+                logic [31:0] next;
+                logic load_next;
+            } INDEX;
+        } FAULT_GET;
+        struct {
+            struct {
+                logic [45:0] next;
+                logic load_next;
+            } ADDRESS;
+        } ENGINE_BASE;
+        struct {
+            struct {
+                logic [3:0] next;
+                logic load_next;
+            } LOG2;
+        } ENGINE_SIZE;
+        struct {
+            struct {
+                logic [31:0] next;
+                logic load_next;
+            } INDEX;
+        } ENGINE_TAIL;
+        struct {
+            struct {
+                logic [45:0] next;
+                logic load_next;
+            } ADDRESS;
+        } ENGINE_COMPLETION_BASE;
         struct {
             struct {
                 logic [63:0] next;
@@ -564,6 +688,12 @@ module hmm_regs (
             struct {
                 logic value;
             } COMMAND_ENABLE;
+            struct {
+                logic value;
+            } FAULT_ENABLE;
+            struct {
+                logic value;
+            } ENGINE_ENABLE;
         } CONTROL;
         struct {
             struct {
@@ -584,10 +714,34 @@ module hmm_regs (
             struct {
                 logic value;
             } ENABLE_REFUSED;
+            struct {
+                logic value;
+            } FAULT;
+            struct {
+                logic value;
+            } FAULT_FULL;
+            struct {
+                logic value;
+            } FAULT_OVERRUN;
+            struct {
+                logic value;
+            } FAULT_BUS_ERROR;
+            struct {
+                logic value;
+            } ENGINE_DONE;
+            struct {
+                logic value;
+            } ENGINE_ERROR;
+            struct {
+                logic value;
+            } ENGINE_OVERRUN;
+            struct {
+                logic value;
+            } ENGINE_BUS_ERROR;
         } INTERRUPT_CAUSE;
         struct {
             struct {
-                logic [5:0] value;
+                logic [13:0] value;
             } MASK;
         } INTERRUPT_ENABLE;
         struct {
@@ -615,6 +769,41 @@ module hmm_regs (
                 logic [31:0] value;
             } INDEX;
         } COMMAND_TAIL;
+        struct {
+            struct {
+                logic [45:0] value;
+            } ADDRESS;
+        } FAULT_BASE;
+        struct {
+            struct {
+                logic [3:0] value;
+            } LOG2;
+        } FAULT_SIZE;
+        struct {
+            struct {
+                logic [31:0] value;
+            } INDEX;
+        } FAULT_GET;
+        struct {
+            struct {
+                logic [45:0] value;
+            } ADDRESS;
+        } ENGINE_BASE;
+        struct {
+            struct {
+                logic [3:0] value;
+            } LOG2;
+        } ENGINE_SIZE;
+        struct {
+            struct {
+                logic [31:0] value;
+            } INDEX;
+        } ENGINE_TAIL;
+        struct {
+            struct {
+                logic [45:0] value;
+            } ADDRESS;
+        } ENGINE_COMPLETION_BASE;
         struct {
             struct {
                 logic [63:0] value;
@@ -755,6 +944,52 @@ module hmm_regs (
         end
     end
     assign hwif_out.CONTROL.COMMAND_ENABLE.value = field_storage.CONTROL.COMMAND_ENABLE.value;
+    // Field: hmm_regs.CONTROL.FAULT_ENABLE
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.CONTROL.FAULT_ENABLE.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.CONTROL && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.CONTROL.FAULT_ENABLE.value & ~decoded_wr_biten[2:2]) | (decoded_wr_data[2:2] & decoded_wr_biten[2:2]);
+            load_next_c = '1;
+        end
+        field_combo.CONTROL.FAULT_ENABLE.next = next_c;
+        field_combo.CONTROL.FAULT_ENABLE.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.CONTROL.FAULT_ENABLE.value <= 1'h0;
+        end else begin
+            if(field_combo.CONTROL.FAULT_ENABLE.load_next) begin
+                field_storage.CONTROL.FAULT_ENABLE.value <= field_combo.CONTROL.FAULT_ENABLE.next;
+            end
+        end
+    end
+    assign hwif_out.CONTROL.FAULT_ENABLE.value = field_storage.CONTROL.FAULT_ENABLE.value;
+    // Field: hmm_regs.CONTROL.ENGINE_ENABLE
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.CONTROL.ENGINE_ENABLE.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.CONTROL && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.CONTROL.ENGINE_ENABLE.value & ~decoded_wr_biten[3:3]) | (decoded_wr_data[3:3] & decoded_wr_biten[3:3]);
+            load_next_c = '1;
+        end
+        field_combo.CONTROL.ENGINE_ENABLE.next = next_c;
+        field_combo.CONTROL.ENGINE_ENABLE.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.CONTROL.ENGINE_ENABLE.value <= 1'h0;
+        end else begin
+            if(field_combo.CONTROL.ENGINE_ENABLE.load_next) begin
+                field_storage.CONTROL.ENGINE_ENABLE.value <= field_combo.CONTROL.ENGINE_ENABLE.next;
+            end
+        end
+    end
+    assign hwif_out.CONTROL.ENGINE_ENABLE.value = field_storage.CONTROL.ENGINE_ENABLE.value;
     // Field: hmm_regs.INTERRUPT_CAUSE.FENCE_DONE
     always_comb begin
         automatic logic [0:0] next_c;
@@ -917,14 +1152,230 @@ module hmm_regs (
     end
     assign hwif_out.INTERRUPT_CAUSE.ENABLE_REFUSED.value = field_storage.INTERRUPT_CAUSE.ENABLE_REFUSED.value;
     assign hwif_out.INTERRUPT_CAUSE.ENABLE_REFUSED.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[5:5]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.FAULT
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.FAULT.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.FAULT.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.FAULT.value & ~(decoded_wr_data[6:6] & decoded_wr_biten[6:6]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.FAULT.next = next_c;
+        field_combo.INTERRUPT_CAUSE.FAULT.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.FAULT.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.FAULT.load_next) begin
+                field_storage.INTERRUPT_CAUSE.FAULT.value <= field_combo.INTERRUPT_CAUSE.FAULT.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.FAULT.value = field_storage.INTERRUPT_CAUSE.FAULT.value;
+    assign hwif_out.INTERRUPT_CAUSE.FAULT.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[6:6]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.FAULT_FULL
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.FAULT_FULL.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.FAULT_FULL.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.FAULT_FULL.value & ~(decoded_wr_data[7:7] & decoded_wr_biten[7:7]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.FAULT_FULL.next = next_c;
+        field_combo.INTERRUPT_CAUSE.FAULT_FULL.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.FAULT_FULL.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.FAULT_FULL.load_next) begin
+                field_storage.INTERRUPT_CAUSE.FAULT_FULL.value <= field_combo.INTERRUPT_CAUSE.FAULT_FULL.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.FAULT_FULL.value = field_storage.INTERRUPT_CAUSE.FAULT_FULL.value;
+    assign hwif_out.INTERRUPT_CAUSE.FAULT_FULL.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[7:7]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.FAULT_OVERRUN
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.FAULT_OVERRUN.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value & ~(decoded_wr_data[8:8] & decoded_wr_biten[8:8]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.next = next_c;
+        field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.load_next) begin
+                field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value <= field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.FAULT_OVERRUN.value = field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value;
+    assign hwif_out.INTERRUPT_CAUSE.FAULT_OVERRUN.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[8:8]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.FAULT_BUS_ERROR
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.FAULT_BUS_ERROR.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value & ~(decoded_wr_data[9:9] & decoded_wr_biten[9:9]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.next = next_c;
+        field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.load_next) begin
+                field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value <= field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value = field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value;
+    assign hwif_out.INTERRUPT_CAUSE.FAULT_BUS_ERROR.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[9:9]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.ENGINE_DONE
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.ENGINE_DONE.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value & ~(decoded_wr_data[10:10] & decoded_wr_biten[10:10]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.ENGINE_DONE.next = next_c;
+        field_combo.INTERRUPT_CAUSE.ENGINE_DONE.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.ENGINE_DONE.load_next) begin
+                field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value <= field_combo.INTERRUPT_CAUSE.ENGINE_DONE.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_DONE.value = field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value;
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_DONE.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[10:10]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.ENGINE_ERROR
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.ENGINE_ERROR.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value & ~(decoded_wr_data[11:11] & decoded_wr_biten[11:11]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.next = next_c;
+        field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.load_next) begin
+                field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value <= field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_ERROR.value = field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value;
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_ERROR.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[11:11]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.ENGINE_OVERRUN
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.ENGINE_OVERRUN.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value & ~(decoded_wr_data[12:12] & decoded_wr_biten[12:12]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.next = next_c;
+        field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.load_next) begin
+                field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value <= field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_OVERRUN.value = field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value;
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_OVERRUN.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[12:12]);
+    // Field: hmm_regs.INTERRUPT_CAUSE.ENGINE_BUS_ERROR
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value;
+        load_next_c = '0;
+        if(hwif_in.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value & ~(decoded_wr_data[13:13] & decoded_wr_biten[13:13]);
+            load_next_c = '1;
+        end
+        field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.next = next_c;
+        field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value <= 1'h0;
+        end else begin
+            if(field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.load_next) begin
+                field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value <= field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.next;
+            end
+        end
+    end
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value = field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value;
+    assign hwif_out.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.swmod = decoded_reg_strb.INTERRUPT_CAUSE && decoded_req_is_wr && |(decoded_wr_biten[13:13]);
     // Field: hmm_regs.INTERRUPT_ENABLE.MASK
     always_comb begin
-        automatic logic [5:0] next_c;
+        automatic logic [13:0] next_c;
         automatic logic load_next_c;
         next_c = field_storage.INTERRUPT_ENABLE.MASK.value;
         load_next_c = '0;
         if(decoded_reg_strb.INTERRUPT_ENABLE && decoded_req_is_wr) begin // SW write
-            next_c = (field_storage.INTERRUPT_ENABLE.MASK.value & ~decoded_wr_biten[5:0]) | (decoded_wr_data[5:0] & decoded_wr_biten[5:0]);
+            next_c = (field_storage.INTERRUPT_ENABLE.MASK.value & ~decoded_wr_biten[13:0]) | (decoded_wr_data[13:0] & decoded_wr_biten[13:0]);
             load_next_c = '1;
         end
         field_combo.INTERRUPT_ENABLE.MASK.next = next_c;
@@ -932,7 +1383,7 @@ module hmm_regs (
     end
     always_ff @(posedge clk or negedge arst_n) begin
         if(~arst_n) begin
-            field_storage.INTERRUPT_ENABLE.MASK.value <= 6'h0;
+            field_storage.INTERRUPT_ENABLE.MASK.value <= 14'h0;
         end else begin
             if(field_combo.INTERRUPT_ENABLE.MASK.load_next) begin
                 field_storage.INTERRUPT_ENABLE.MASK.value <= field_combo.INTERRUPT_ENABLE.MASK.next;
@@ -1055,6 +1506,167 @@ module hmm_regs (
         end
     end
     assign hwif_out.COMMAND_TAIL.INDEX.value = field_storage.COMMAND_TAIL.INDEX.value;
+    // Field: hmm_regs.FAULT_BASE.ADDRESS
+    always_comb begin
+        automatic logic [45:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.FAULT_BASE.ADDRESS.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.FAULT_BASE && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.FAULT_BASE.ADDRESS.value & ~decoded_wr_biten[51:6]) | (decoded_wr_data[51:6] & decoded_wr_biten[51:6]);
+            load_next_c = '1;
+        end
+        field_combo.FAULT_BASE.ADDRESS.next = next_c;
+        field_combo.FAULT_BASE.ADDRESS.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.FAULT_BASE.ADDRESS.value <= 46'h0;
+        end else begin
+            if(field_combo.FAULT_BASE.ADDRESS.load_next) begin
+                field_storage.FAULT_BASE.ADDRESS.value <= field_combo.FAULT_BASE.ADDRESS.next;
+            end
+        end
+    end
+    assign hwif_out.FAULT_BASE.ADDRESS.value = field_storage.FAULT_BASE.ADDRESS.value;
+    // Field: hmm_regs.FAULT_SIZE.LOG2
+    always_comb begin
+        automatic logic [3:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.FAULT_SIZE.LOG2.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.FAULT_SIZE && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.FAULT_SIZE.LOG2.value & ~decoded_wr_biten[3:0]) | (decoded_wr_data[3:0] & decoded_wr_biten[3:0]);
+            load_next_c = '1;
+        end
+        field_combo.FAULT_SIZE.LOG2.next = next_c;
+        field_combo.FAULT_SIZE.LOG2.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.FAULT_SIZE.LOG2.value <= 4'h0;
+        end else begin
+            if(field_combo.FAULT_SIZE.LOG2.load_next) begin
+                field_storage.FAULT_SIZE.LOG2.value <= field_combo.FAULT_SIZE.LOG2.next;
+            end
+        end
+    end
+    assign hwif_out.FAULT_SIZE.LOG2.value = field_storage.FAULT_SIZE.LOG2.value;
+    // Field: hmm_regs.FAULT_GET.INDEX
+    always_comb begin
+        automatic logic [31:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.FAULT_GET.INDEX.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.FAULT_GET && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.FAULT_GET.INDEX.value & ~decoded_wr_biten[31:0]) | (decoded_wr_data[31:0] & decoded_wr_biten[31:0]);
+            load_next_c = '1;
+        end
+        field_combo.FAULT_GET.INDEX.next = next_c;
+        field_combo.FAULT_GET.INDEX.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.FAULT_GET.INDEX.value <= 32'h0;
+        end else begin
+            if(field_combo.FAULT_GET.INDEX.load_next) begin
+                field_storage.FAULT_GET.INDEX.value <= field_combo.FAULT_GET.INDEX.next;
+            end
+        end
+    end
+    assign hwif_out.FAULT_GET.INDEX.value = field_storage.FAULT_GET.INDEX.value;
+    // Field: hmm_regs.ENGINE_BASE.ADDRESS
+    always_comb begin
+        automatic logic [45:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.ENGINE_BASE.ADDRESS.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.ENGINE_BASE && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.ENGINE_BASE.ADDRESS.value & ~decoded_wr_biten[51:6]) | (decoded_wr_data[51:6] & decoded_wr_biten[51:6]);
+            load_next_c = '1;
+        end
+        field_combo.ENGINE_BASE.ADDRESS.next = next_c;
+        field_combo.ENGINE_BASE.ADDRESS.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.ENGINE_BASE.ADDRESS.value <= 46'h0;
+        end else begin
+            if(field_combo.ENGINE_BASE.ADDRESS.load_next) begin
+                field_storage.ENGINE_BASE.ADDRESS.value <= field_combo.ENGINE_BASE.ADDRESS.next;
+            end
+        end
+    end
+    assign hwif_out.ENGINE_BASE.ADDRESS.value = field_storage.ENGINE_BASE.ADDRESS.value;
+    // Field: hmm_regs.ENGINE_SIZE.LOG2
+    always_comb begin
+        automatic logic [3:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.ENGINE_SIZE.LOG2.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.ENGINE_SIZE && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.ENGINE_SIZE.LOG2.value & ~decoded_wr_biten[3:0]) | (decoded_wr_data[3:0] & decoded_wr_biten[3:0]);
+            load_next_c = '1;
+        end
+        field_combo.ENGINE_SIZE.LOG2.next = next_c;
+        field_combo.ENGINE_SIZE.LOG2.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.ENGINE_SIZE.LOG2.value <= 4'h0;
+        end else begin
+            if(field_combo.ENGINE_SIZE.LOG2.load_next) begin
+                field_storage.ENGINE_SIZE.LOG2.value <= field_combo.ENGINE_SIZE.LOG2.next;
+            end
+        end
+    end
+    assign hwif_out.ENGINE_SIZE.LOG2.value = field_storage.ENGINE_SIZE.LOG2.value;
+    // Field: hmm_regs.ENGINE_TAIL.INDEX
+    always_comb begin
+        automatic logic [31:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.ENGINE_TAIL.INDEX.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.ENGINE_TAIL && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.ENGINE_TAIL.INDEX.value & ~decoded_wr_biten[31:0]) | (decoded_wr_data[31:0] & decoded_wr_biten[31:0]);
+            load_next_c = '1;
+        end
+        field_combo.ENGINE_TAIL.INDEX.next = next_c;
+        field_combo.ENGINE_TAIL.INDEX.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.ENGINE_TAIL.INDEX.value <= 32'h0;
+        end else begin
+            if(field_combo.ENGINE_TAIL.INDEX.load_next) begin
+                field_storage.ENGINE_TAIL.INDEX.value <= field_combo.ENGINE_TAIL.INDEX.next;
+            end
+        end
+    end
+    assign hwif_out.ENGINE_TAIL.INDEX.value = field_storage.ENGINE_TAIL.INDEX.value;
+    // Field: hmm_regs.ENGINE_COMPLETION_BASE.ADDRESS
+    always_comb begin
+        automatic logic [45:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.ENGINE_COMPLETION_BASE && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value & ~decoded_wr_biten[51:6]) | (decoded_wr_data[51:6] & decoded_wr_biten[51:6]);
+            load_next_c = '1;
+        end
+        field_combo.ENGINE_COMPLETION_BASE.ADDRESS.next = next_c;
+        field_combo.ENGINE_COMPLETION_BASE.ADDRESS.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value <= 46'h0;
+        end else begin
+            if(field_combo.ENGINE_COMPLETION_BASE.ADDRESS.load_next) begin
+                field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value <= field_combo.ENGINE_COMPLETION_BASE.ADDRESS.next;
+            end
+        end
+    end
+    assign hwif_out.ENGINE_COMPLETION_BASE.ADDRESS.value = field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value;
     // Field: hmm_regs.FORMAT_VALID.MASK
     always_comb begin
         automatic logic [63:0] next_c;
@@ -1577,13 +2189,21 @@ module hmm_regs (
         if(rd_mux_addr == 10'h10) begin
             readback_data_var[0] = field_storage.CONTROL.ENABLE.value;
             readback_data_var[1] = field_storage.CONTROL.COMMAND_ENABLE.value;
+            readback_data_var[2] = field_storage.CONTROL.FAULT_ENABLE.value;
+            readback_data_var[3] = field_storage.CONTROL.ENGINE_ENABLE.value;
         end
         if(rd_mux_addr == 10'h18) begin
             readback_data_var[0] = hwif_in.STATUS.ENABLED.next;
             readback_data_var[1] = hwif_in.STATUS.BUSY.next;
             readback_data_var[2] = hwif_in.STATUS.COMMAND_ACTIVE.next;
             readback_data_var[3] = hwif_in.STATUS.COMMAND_HALTED.next;
+            readback_data_var[4] = hwif_in.STATUS.FAULT_ACTIVE.next;
+            readback_data_var[5] = hwif_in.STATUS.FAULT_HALTED.next;
+            readback_data_var[6] = hwif_in.STATUS.QUIESCED.next;
+            readback_data_var[7] = hwif_in.STATUS.FAULTS_WAITING.next;
             readback_data_var[21:16] = hwif_in.STATUS.REFUSED.next;
+            readback_data_var[24] = hwif_in.STATUS.ENGINE_ACTIVE.next;
+            readback_data_var[25] = hwif_in.STATUS.ENGINE_HALTED.next;
         end
         if(rd_mux_addr == 10'h20) begin
             readback_data_var[0] = field_storage.INTERRUPT_CAUSE.FENCE_DONE.value;
@@ -1592,9 +2212,17 @@ module hmm_regs (
             readback_data_var[3] = field_storage.INTERRUPT_CAUSE.COMMAND_OVERRUN.value;
             readback_data_var[4] = field_storage.INTERRUPT_CAUSE.FENCE_BUS_ERROR.value;
             readback_data_var[5] = field_storage.INTERRUPT_CAUSE.ENABLE_REFUSED.value;
+            readback_data_var[6] = field_storage.INTERRUPT_CAUSE.FAULT.value;
+            readback_data_var[7] = field_storage.INTERRUPT_CAUSE.FAULT_FULL.value;
+            readback_data_var[8] = field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value;
+            readback_data_var[9] = field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value;
+            readback_data_var[10] = field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value;
+            readback_data_var[11] = field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value;
+            readback_data_var[12] = field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value;
+            readback_data_var[13] = field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value;
         end
         if(rd_mux_addr == 10'h28) begin
-            readback_data_var[5:0] = field_storage.INTERRUPT_ENABLE.MASK.value;
+            readback_data_var[13:0] = field_storage.INTERRUPT_ENABLE.MASK.value;
         end
         if(rd_mux_addr == 10'h30) begin
             readback_data_var[51:6] = field_storage.CONTEXT_BASE.ADDRESS.value;
@@ -1620,6 +2248,33 @@ module hmm_regs (
         if(rd_mux_addr == 10'h68) begin
             readback_data_var[31:0] = hwif_in.COMMAND_ERROR.INDEX.next;
             readback_data_var[39:32] = hwif_in.COMMAND_ERROR.OPCODE.next;
+        end
+        if(rd_mux_addr == 10'h70) begin
+            readback_data_var[51:6] = field_storage.FAULT_BASE.ADDRESS.value;
+        end
+        if(rd_mux_addr == 10'h78) begin
+            readback_data_var[3:0] = field_storage.FAULT_SIZE.LOG2.value;
+        end
+        if(rd_mux_addr == 10'h80) begin
+            readback_data_var[31:0] = hwif_in.FAULT_PUT.INDEX.next;
+        end
+        if(rd_mux_addr == 10'h88) begin
+            readback_data_var[31:0] = field_storage.FAULT_GET.INDEX.value;
+        end
+        if(rd_mux_addr == 10'ha0) begin
+            readback_data_var[51:6] = field_storage.ENGINE_BASE.ADDRESS.value;
+        end
+        if(rd_mux_addr == 10'ha8) begin
+            readback_data_var[3:0] = field_storage.ENGINE_SIZE.LOG2.value;
+        end
+        if(rd_mux_addr == 10'hb0) begin
+            readback_data_var[31:0] = hwif_in.ENGINE_HEAD.INDEX.next;
+        end
+        if(rd_mux_addr == 10'hb8) begin
+            readback_data_var[31:0] = field_storage.ENGINE_TAIL.INDEX.value;
+        end
+        if(rd_mux_addr == 10'hc0) begin
+            readback_data_var[51:6] = field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value;
         end
         if(rd_mux_addr == 10'h100) begin
             readback_data_var[63:0] = field_storage.FORMAT_VALID.MASK.value;
@@ -1698,6 +2353,21 @@ module hmm_regs (
         end
         if(rd_mux_addr == 10'h250) begin
             readback_data_var[63:0] = hwif_in.COUNTER_STALLED.COUNT.next;
+        end
+        if(rd_mux_addr == 10'h258) begin
+            readback_data_var[63:0] = hwif_in.COUNTER_RECORDS.COUNT.next;
+        end
+        if(rd_mux_addr == 10'h260) begin
+            readback_data_var[63:0] = hwif_in.COUNTER_MERGED.COUNT.next;
+        end
+        if(rd_mux_addr == 10'h268) begin
+            readback_data_var[63:0] = hwif_in.COUNTER_REPLAYS.COUNT.next;
+        end
+        if(rd_mux_addr == 10'h270) begin
+            readback_data_var[63:0] = hwif_in.COUNTER_IGNORED.COUNT.next;
+        end
+        if(rd_mux_addr == 10'h278) begin
+            readback_data_var[63:0] = hwif_in.COUNTER_UNRECORDED.COUNT.next;
         end
         readback_data = readback_data_var;
         readback_done = decoded_req & ~decoded_req_is_wr;

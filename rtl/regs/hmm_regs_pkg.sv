@@ -7,7 +7,7 @@ package hmm_regs_pkg;
 
     localparam HMM_REGS_DATA_WIDTH = 64;
     localparam HMM_REGS_MIN_ADDR_WIDTH = 10;
-    localparam HMM_REGS_SIZE = 'h258;
+    localparam HMM_REGS_SIZE = 'h280;
 
     typedef struct {
         logic [7:0] next;
@@ -64,15 +64,45 @@ package hmm_regs_pkg;
     } hmm_regs__STATUS__COMMAND_HALTED__in_t;
 
     typedef struct {
+        logic next;
+    } hmm_regs__STATUS__FAULT_ACTIVE__in_t;
+
+    typedef struct {
+        logic next;
+    } hmm_regs__STATUS__FAULT_HALTED__in_t;
+
+    typedef struct {
+        logic next;
+    } hmm_regs__STATUS__QUIESCED__in_t;
+
+    typedef struct {
+        logic next;
+    } hmm_regs__STATUS__FAULTS_WAITING__in_t;
+
+    typedef struct {
         logic [5:0] next;
     } hmm_regs__STATUS__REFUSED__in_t;
+
+    typedef struct {
+        logic next;
+    } hmm_regs__STATUS__ENGINE_ACTIVE__in_t;
+
+    typedef struct {
+        logic next;
+    } hmm_regs__STATUS__ENGINE_HALTED__in_t;
 
     typedef struct {
         hmm_regs__STATUS__ENABLED__in_t ENABLED;
         hmm_regs__STATUS__BUSY__in_t BUSY;
         hmm_regs__STATUS__COMMAND_ACTIVE__in_t COMMAND_ACTIVE;
         hmm_regs__STATUS__COMMAND_HALTED__in_t COMMAND_HALTED;
+        hmm_regs__STATUS__FAULT_ACTIVE__in_t FAULT_ACTIVE;
+        hmm_regs__STATUS__FAULT_HALTED__in_t FAULT_HALTED;
+        hmm_regs__STATUS__QUIESCED__in_t QUIESCED;
+        hmm_regs__STATUS__FAULTS_WAITING__in_t FAULTS_WAITING;
         hmm_regs__STATUS__REFUSED__in_t REFUSED;
+        hmm_regs__STATUS__ENGINE_ACTIVE__in_t ENGINE_ACTIVE;
+        hmm_regs__STATUS__ENGINE_HALTED__in_t ENGINE_HALTED;
     } hmm_regs__STATUS__in_t;
 
     typedef struct {
@@ -100,12 +130,52 @@ package hmm_regs_pkg;
     } hmm_regs__INTERRUPT_CAUSE__ENABLE_REFUSED__in_t;
 
     typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT_FULL__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT_OVERRUN__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT_BUS_ERROR__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_DONE__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_ERROR__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_OVERRUN__in_t;
+
+    typedef struct {
+        logic hwset;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_BUS_ERROR__in_t;
+
+    typedef struct {
         hmm_regs__INTERRUPT_CAUSE__FENCE_DONE__in_t FENCE_DONE;
         hmm_regs__INTERRUPT_CAUSE__COMMAND_MALFORMED__in_t COMMAND_MALFORMED;
         hmm_regs__INTERRUPT_CAUSE__COMMAND_BUS_ERROR__in_t COMMAND_BUS_ERROR;
         hmm_regs__INTERRUPT_CAUSE__COMMAND_OVERRUN__in_t COMMAND_OVERRUN;
         hmm_regs__INTERRUPT_CAUSE__FENCE_BUS_ERROR__in_t FENCE_BUS_ERROR;
         hmm_regs__INTERRUPT_CAUSE__ENABLE_REFUSED__in_t ENABLE_REFUSED;
+        hmm_regs__INTERRUPT_CAUSE__FAULT__in_t FAULT;
+        hmm_regs__INTERRUPT_CAUSE__FAULT_FULL__in_t FAULT_FULL;
+        hmm_regs__INTERRUPT_CAUSE__FAULT_OVERRUN__in_t FAULT_OVERRUN;
+        hmm_regs__INTERRUPT_CAUSE__FAULT_BUS_ERROR__in_t FAULT_BUS_ERROR;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_DONE__in_t ENGINE_DONE;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_ERROR__in_t ENGINE_ERROR;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_OVERRUN__in_t ENGINE_OVERRUN;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_BUS_ERROR__in_t ENGINE_BUS_ERROR;
     } hmm_regs__INTERRUPT_CAUSE__in_t;
 
     typedef struct {
@@ -152,6 +222,22 @@ package hmm_regs_pkg;
         hmm_regs__COMMAND_ERROR__INDEX__in_t INDEX;
         hmm_regs__COMMAND_ERROR__OPCODE__in_t OPCODE;
     } hmm_regs__COMMAND_ERROR__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } hmm_regs__FAULT_PUT__INDEX__in_t;
+
+    typedef struct {
+        hmm_regs__FAULT_PUT__INDEX__in_t INDEX;
+    } hmm_regs__FAULT_PUT__in_t;
+
+    typedef struct {
+        logic [31:0] next;
+    } hmm_regs__ENGINE_HEAD__INDEX__in_t;
+
+    typedef struct {
+        hmm_regs__ENGINE_HEAD__INDEX__in_t INDEX;
+    } hmm_regs__ENGINE_HEAD__in_t;
 
     typedef struct {
         logic swwel;
@@ -304,6 +390,46 @@ package hmm_regs_pkg;
     } hmm_regs__counter_name_76784790__in_t;
 
     typedef struct {
+        logic [63:0] next;
+    } hmm_regs__counter_name_77fd18cc__COUNT__in_t;
+
+    typedef struct {
+        hmm_regs__counter_name_77fd18cc__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_77fd18cc__in_t;
+
+    typedef struct {
+        logic [63:0] next;
+    } hmm_regs__counter_name_fdda1e0a__COUNT__in_t;
+
+    typedef struct {
+        hmm_regs__counter_name_fdda1e0a__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_fdda1e0a__in_t;
+
+    typedef struct {
+        logic [63:0] next;
+    } hmm_regs__counter_name_45e73883__COUNT__in_t;
+
+    typedef struct {
+        hmm_regs__counter_name_45e73883__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_45e73883__in_t;
+
+    typedef struct {
+        logic [63:0] next;
+    } hmm_regs__counter_name_69833975__COUNT__in_t;
+
+    typedef struct {
+        hmm_regs__counter_name_69833975__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_69833975__in_t;
+
+    typedef struct {
+        logic [63:0] next;
+    } hmm_regs__counter_name_a3ec2d8a__COUNT__in_t;
+
+    typedef struct {
+        hmm_regs__counter_name_a3ec2d8a__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_a3ec2d8a__in_t;
+
+    typedef struct {
         hmm_regs__CAPABILITY__in_t CAPABILITY;
         hmm_regs__STATUS__in_t STATUS;
         hmm_regs__INTERRUPT_CAUSE__in_t INTERRUPT_CAUSE;
@@ -312,6 +438,8 @@ package hmm_regs_pkg;
         hmm_regs__COMMAND_HEAD__in_t COMMAND_HEAD;
         hmm_regs__FENCE_SEQUENCE__in_t FENCE_SEQUENCE;
         hmm_regs__COMMAND_ERROR__in_t COMMAND_ERROR;
+        hmm_regs__FAULT_PUT__in_t FAULT_PUT;
+        hmm_regs__ENGINE_HEAD__in_t ENGINE_HEAD;
         hmm_regs__FORMAT_VALID__in_t FORMAT_VALID;
         hmm_regs__FORMAT_VALID__in_t FORMAT_WRITE;
         hmm_regs__FORMAT_VALID__in_t FORMAT_ERROR;
@@ -335,6 +463,11 @@ package hmm_regs_pkg;
         hmm_regs__counter_name_7f723e72__in_t COUNTER_FENCES;
         hmm_regs__counter_name_d148d219__in_t COUNTER_DROPPED_WALKS;
         hmm_regs__counter_name_76784790__in_t COUNTER_STALLED;
+        hmm_regs__counter_name_77fd18cc__in_t COUNTER_RECORDS;
+        hmm_regs__counter_name_fdda1e0a__in_t COUNTER_MERGED;
+        hmm_regs__counter_name_45e73883__in_t COUNTER_REPLAYS;
+        hmm_regs__counter_name_69833975__in_t COUNTER_IGNORED;
+        hmm_regs__counter_name_a3ec2d8a__in_t COUNTER_UNRECORDED;
     } hmm_regs__in_t;
 
     typedef struct {
@@ -346,8 +479,18 @@ package hmm_regs_pkg;
     } hmm_regs__CONTROL__COMMAND_ENABLE__out_t;
 
     typedef struct {
+        logic value;
+    } hmm_regs__CONTROL__FAULT_ENABLE__out_t;
+
+    typedef struct {
+        logic value;
+    } hmm_regs__CONTROL__ENGINE_ENABLE__out_t;
+
+    typedef struct {
         hmm_regs__CONTROL__ENABLE__out_t ENABLE;
         hmm_regs__CONTROL__COMMAND_ENABLE__out_t COMMAND_ENABLE;
+        hmm_regs__CONTROL__FAULT_ENABLE__out_t FAULT_ENABLE;
+        hmm_regs__CONTROL__ENGINE_ENABLE__out_t ENGINE_ENABLE;
     } hmm_regs__CONTROL__out_t;
 
     typedef struct {
@@ -381,16 +524,64 @@ package hmm_regs_pkg;
     } hmm_regs__INTERRUPT_CAUSE__ENABLE_REFUSED__out_t;
 
     typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT_FULL__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT_OVERRUN__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__FAULT_BUS_ERROR__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_DONE__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_ERROR__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_OVERRUN__out_t;
+
+    typedef struct {
+        logic value;
+        logic swmod;
+    } hmm_regs__INTERRUPT_CAUSE__ENGINE_BUS_ERROR__out_t;
+
+    typedef struct {
         hmm_regs__INTERRUPT_CAUSE__FENCE_DONE__out_t FENCE_DONE;
         hmm_regs__INTERRUPT_CAUSE__COMMAND_MALFORMED__out_t COMMAND_MALFORMED;
         hmm_regs__INTERRUPT_CAUSE__COMMAND_BUS_ERROR__out_t COMMAND_BUS_ERROR;
         hmm_regs__INTERRUPT_CAUSE__COMMAND_OVERRUN__out_t COMMAND_OVERRUN;
         hmm_regs__INTERRUPT_CAUSE__FENCE_BUS_ERROR__out_t FENCE_BUS_ERROR;
         hmm_regs__INTERRUPT_CAUSE__ENABLE_REFUSED__out_t ENABLE_REFUSED;
+        hmm_regs__INTERRUPT_CAUSE__FAULT__out_t FAULT;
+        hmm_regs__INTERRUPT_CAUSE__FAULT_FULL__out_t FAULT_FULL;
+        hmm_regs__INTERRUPT_CAUSE__FAULT_OVERRUN__out_t FAULT_OVERRUN;
+        hmm_regs__INTERRUPT_CAUSE__FAULT_BUS_ERROR__out_t FAULT_BUS_ERROR;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_DONE__out_t ENGINE_DONE;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_ERROR__out_t ENGINE_ERROR;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_OVERRUN__out_t ENGINE_OVERRUN;
+        hmm_regs__INTERRUPT_CAUSE__ENGINE_BUS_ERROR__out_t ENGINE_BUS_ERROR;
     } hmm_regs__INTERRUPT_CAUSE__out_t;
 
     typedef struct {
-        logic [5:0] value;
+        logic [13:0] value;
     } hmm_regs__INTERRUPT_ENABLE__MASK__out_t;
 
     typedef struct {
@@ -436,6 +627,62 @@ package hmm_regs_pkg;
     typedef struct {
         hmm_regs__COMMAND_TAIL__INDEX__out_t INDEX;
     } hmm_regs__COMMAND_TAIL__out_t;
+
+    typedef struct {
+        logic [45:0] value;
+    } hmm_regs__FAULT_BASE__ADDRESS__out_t;
+
+    typedef struct {
+        hmm_regs__FAULT_BASE__ADDRESS__out_t ADDRESS;
+    } hmm_regs__FAULT_BASE__out_t;
+
+    typedef struct {
+        logic [3:0] value;
+    } hmm_regs__FAULT_SIZE__LOG2__out_t;
+
+    typedef struct {
+        hmm_regs__FAULT_SIZE__LOG2__out_t LOG2;
+    } hmm_regs__FAULT_SIZE__out_t;
+
+    typedef struct {
+        logic [31:0] value;
+    } hmm_regs__FAULT_GET__INDEX__out_t;
+
+    typedef struct {
+        hmm_regs__FAULT_GET__INDEX__out_t INDEX;
+    } hmm_regs__FAULT_GET__out_t;
+
+    typedef struct {
+        logic [45:0] value;
+    } hmm_regs__ENGINE_BASE__ADDRESS__out_t;
+
+    typedef struct {
+        hmm_regs__ENGINE_BASE__ADDRESS__out_t ADDRESS;
+    } hmm_regs__ENGINE_BASE__out_t;
+
+    typedef struct {
+        logic [3:0] value;
+    } hmm_regs__ENGINE_SIZE__LOG2__out_t;
+
+    typedef struct {
+        hmm_regs__ENGINE_SIZE__LOG2__out_t LOG2;
+    } hmm_regs__ENGINE_SIZE__out_t;
+
+    typedef struct {
+        logic [31:0] value;
+    } hmm_regs__ENGINE_TAIL__INDEX__out_t;
+
+    typedef struct {
+        hmm_regs__ENGINE_TAIL__INDEX__out_t INDEX;
+    } hmm_regs__ENGINE_TAIL__out_t;
+
+    typedef struct {
+        logic [45:0] value;
+    } hmm_regs__ENGINE_COMPLETION_BASE__ADDRESS__out_t;
+
+    typedef struct {
+        hmm_regs__ENGINE_COMPLETION_BASE__ADDRESS__out_t ADDRESS;
+    } hmm_regs__ENGINE_COMPLETION_BASE__out_t;
 
     typedef struct {
         logic [63:0] value;
@@ -524,6 +771,13 @@ package hmm_regs_pkg;
         hmm_regs__COMMAND_BASE__out_t COMMAND_BASE;
         hmm_regs__COMMAND_SIZE__out_t COMMAND_SIZE;
         hmm_regs__COMMAND_TAIL__out_t COMMAND_TAIL;
+        hmm_regs__FAULT_BASE__out_t FAULT_BASE;
+        hmm_regs__FAULT_SIZE__out_t FAULT_SIZE;
+        hmm_regs__FAULT_GET__out_t FAULT_GET;
+        hmm_regs__ENGINE_BASE__out_t ENGINE_BASE;
+        hmm_regs__ENGINE_SIZE__out_t ENGINE_SIZE;
+        hmm_regs__ENGINE_TAIL__out_t ENGINE_TAIL;
+        hmm_regs__ENGINE_COMPLETION_BASE__out_t ENGINE_COMPLETION_BASE;
         hmm_regs__FORMAT_VALID__out_t FORMAT_VALID;
         hmm_regs__FORMAT_VALID__out_t FORMAT_WRITE;
         hmm_regs__FORMAT_VALID__out_t FORMAT_ERROR;

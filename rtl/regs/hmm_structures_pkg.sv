@@ -36,11 +36,11 @@ package hmm_structures_pkg;
     OPCODE_FENCE = 8'd3,  // report when every invalidation before it has taken full effect
     OPCODE_BIND = 8'd4,  // the context entry of the PASID was written
     OPCODE_UNBIND = 8'd5,  // the context entry of the PASID was cleared: no new translations
-    OPCODE_REPLAY_ALL = 8'd6,  // kept for the answer to all recorded faults
-    OPCODE_RESUME = 8'd7,  // kept for the answer to one fault
-    OPCODE_CANCEL = 8'd8,  // kept for the abort of faults by range
-    OPCODE_QUIESCE = 8'd9,  // kept for stopping the device
-    OPCODE_RUN = 8'd10  // kept for resuming the device
+    OPCODE_REPLAY_ALL = 8'd6,  // walk again for every recorded fault
+    OPCODE_RESUME = 8'd7,  // answer the fault with the tag in first: walk again, or abort where cancel is set
+    OPCODE_CANCEL = 8'd8,  // abort recorded faults of a context, a range and an access
+    OPCODE_QUIESCE = 8'd9,  // take no more requests; a FENCE behind it ends when walks and grants have ended
+    OPCODE_RUN = 8'd10  // take requests again
   } opcode_e;
 
   // What a directory entry points to.
@@ -59,6 +59,22 @@ package hmm_structures_pkg;
     REFUSAL_FIELD_RANGE = 6'd16,  // a field reaches past bit 63
     REFUSAL_NONE_ALIAS = 6'd32  // the NONE value equals the ERROR or the SPECIAL value
   } refusal_e;
+
+  // What a descriptor asks of the access engine. A zeroed slot is not a descriptor.
+  typedef enum logic [7:0] {
+    ENGINE_OPCODE_READ = 8'd1,  // virtual source to buffer
+    ENGINE_OPCODE_WRITE = 8'd2,  // buffer to virtual destination
+    ENGINE_OPCODE_COPY = 8'd3,  // virtual source to virtual destination
+    ENGINE_OPCODE_ATOMIC_ADD = 8'd4  // adds the operand to the 8 bytes at the virtual destination
+  } engine_opcode_e;
+
+  // How a descriptor ended.
+  typedef enum logic [1:0] {
+    COMPLETION_STATUS_OK = 2'd0,  // all bytes were moved
+    COMPLETION_STATUS_ABORTED = 2'd1,  // a translation was answered ABORTED; reason says why
+    COMPLETION_STATUS_BUS_ERROR = 2'd2,  // a read or write of data failed
+    COMPLETION_STATUS_MALFORMED = 2'd3  // it is not a descriptor; nothing was moved
+  } completion_status_e;
 
   // One address space. The context table is an array of them, indexed by PASID.
   typedef struct packed {
@@ -90,10 +106,12 @@ package hmm_structures_pkg;
   typedef struct packed {
     logic [63:0] reserved_2;
     logic [63:0] last;  // INVALIDATE: last virtual address, inclusive; FENCE: the value
-    logic [63:0] first;  // INVALIDATE: first virtual address; FENCE: bus address of the value, 8-byte aligned
+    logic [63:0] first;  // INVALIDATE: first virtual address; FENCE: bus address of the value, 8-byte aligned; RESUME: the tag
     logic [11:0] reserved_1;
     logic [19:0] pasid;  // the context
-    logic [20:0] reserved_0;
+    logic [17:0] reserved_0;
+    access_e access;  // CANCEL: the access of the faults
+    logic cancel;  // RESUME: abort instead of walking again
     logic interrupt;  // FENCE: set FENCE_DONE when complete
     logic write_value;  // FENCE: write the value when complete
     logic all_contexts;  // INVALIDATE, INVALIDATE_CONTEXT: every context; pasid is then 0
@@ -101,9 +119,77 @@ package hmm_structures_pkg;
   } command_t;
 
   localparam int unsigned COMMAND_BYTES = 32;
-  localparam logic [63:0] COMMAND_RESERVED_0 = 64'hfff0_0000_ffff_f800;
+  localparam logic [63:0] COMMAND_RESERVED_0 = 64'hfff0_0000_ffff_c000;
   localparam logic [63:0] COMMAND_RESERVED_1 = 64'h0000_0000_0000_0000;
   localparam logic [63:0] COMMAND_RESERVED_2 = 64'h0000_0000_0000_0000;
   localparam logic [63:0] COMMAND_RESERVED_3 = 64'hffff_ffff_ffff_ffff;
+
+  // One slot of the fault ring.
+  typedef struct packed {
+    logic [47:0] reserved_1;
+    logic [15:0] merged_count;  // requests under the tag when the record was written
+    logic [63:0] timestamp;  // clock cycle of the fault
+    logic [63:0] va;  // the virtual address as asked for
+    logic [3:0] reserved_0;
+    reason_e reason;  // why
+    logic phase;  // 1 in the first round of the ring, then the opposite each round
+    logic answer_expected;  // requests wait for the host's answer to the tag
+    access_e access;  // what the request wanted
+    logic [19:0] pasid;  // the context
+    logic [31:0] tag;  // names this one occurrence: place in bits 7 to 0, generation above
+  } fault_record_t;
+
+  localparam int unsigned FAULT_RECORD_BYTES = 32;
+  localparam logic [63:0] FAULT_RECORD_RESERVED_0 = 64'hf000_0000_0000_0000;
+  localparam logic [63:0] FAULT_RECORD_RESERVED_1 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] FAULT_RECORD_RESERVED_2 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] FAULT_RECORD_RESERVED_3 = 64'hffff_ffff_ffff_0000;
+
+  // One slot of the descriptor ring of the access engine. A field that the opcode does not use is 0.
+  typedef struct packed {
+    logic [63:0] reserved_4;
+    logic [63:0] reserved_3;
+    logic [63:0] operand;  // ATOMIC_ADD: what is added, modulo 2^64
+    logic [63:0] buffer;  // READ, WRITE: bus address of the buffer in system memory, any alignment
+    logic [63:0] destination_va;  // WRITE, COPY, ATOMIC_ADD: virtual address of the destination; ATOMIC_ADD: 8-byte aligned
+    logic [63:0] source_va;  // READ, COPY: virtual address of the source
+    logic [11:0] reserved_2;
+    logic [19:0] destination_pasid;  // WRITE, COPY, ATOMIC_ADD: context of the destination
+    logic [11:0] reserved_1;
+    logic [19:0] source_pasid;  // READ, COPY: context of the source
+    logic [31:0] length;  // bytes, at least 1; ATOMIC_ADD: 8
+    logic [22:0] reserved_0;
+    logic interrupt;  // set ENGINE_DONE when complete
+    engine_opcode_e opcode;  // what to do
+  } descriptor_t;
+
+  localparam int unsigned DESCRIPTOR_BYTES = 64;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_0 = 64'h0000_0000_ffff_fe00;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_1 = 64'hfff0_0000_fff0_0000;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_2 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_3 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_4 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_5 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_6 = 64'hffff_ffff_ffff_ffff;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_7 = 64'hffff_ffff_ffff_ffff;
+
+  // One slot of the completion ring; that of a descriptor is its index modulo the size of the ring.
+  typedef struct packed {
+    logic [63:0] va;  // ABORTED, BUS_ERROR: virtual address of the first byte that was not moved
+    logic [63:0] old_value;  // ATOMIC_ADD that is OK: what was there before
+    logic [31:0] reserved_1;
+    logic [31:0] bytes_moved;  // bytes that are in their place
+    logic [23:0] reserved_0;
+    reason_e reason;  // ABORTED: the reason of the translation
+    access_e access;  // ABORTED, BUS_ERROR: what was wanted at va
+    completion_status_e status;  // how it ended
+    logic [31:0] index;  // descriptors completed before this one since the engine was enabled
+  } completion_t;
+
+  localparam int unsigned COMPLETION_BYTES = 32;
+  localparam logic [63:0] COMPLETION_RESERVED_0 = 64'hffff_ff00_0000_0000;
+  localparam logic [63:0] COMPLETION_RESERVED_1 = 64'hffff_ffff_0000_0000;
+  localparam logic [63:0] COMPLETION_RESERVED_2 = 64'h0000_0000_0000_0000;
+  localparam logic [63:0] COMPLETION_RESERVED_3 = 64'h0000_0000_0000_0000;
 
 endpackage : hmm_structures_pkg

@@ -8,17 +8,18 @@ module hmm_tlb
   import hmm_pkg::*;
 #(
   parameter int unsigned VaBits  = 48,
+  parameter int unsigned Clients = 2,
   parameter int unsigned Entries = 16
 ) (
   input  logic          clk_i,
   input  logic          rst_ni,
   input  logic          flush_i,         // drop everything
   input  invalidation_t invalidation_i,
-  // Lookup, in the same cycle
-  input  pasid_t        lookup_pasid_i,
-  input  va_t           lookup_va_i,
-  output logic          lookup_hit_o,
-  output translation_t  lookup_translation_o,
+  // Lookup of each client, in the same cycle
+  input  pasid_t       [Clients-1:0] lookup_pasid_i,
+  input  va_t          [Clients-1:0] lookup_va_i,
+  output logic         [Clients-1:0] lookup_hit_o,
+  output translation_t [Clients-1:0] lookup_translation_o,
   // Fill
   input  logic          fill_i,
   input  pasid_t        fill_pasid_i,
@@ -42,16 +43,31 @@ module hmm_tlb
   entry_t [Entries-1:0] entries_q, entries_d;
   index_t               next_victim_q, next_victim_d;
 
-  logic [Entries-1:0] hit, overlapped, invalidated;
-  vpn_t               lookup_vpn, fill_vpn;
-  index_t             victim;
+  logic [Clients-1:0][Entries-1:0] hit;
+  logic [Entries-1:0]              overlapped, invalidated;
+  vpn_t                            fill_vpn;
+  index_t                          victim;
 
   function automatic vpn_t order_mask(order_t order);
     return vpn_t'(low_ones({1'b0, order}));
   endfunction
 
-  assign lookup_vpn = lookup_va_i[VaBits-1:PageShift];
-  assign fill_vpn   = fill_va_i[VaBits-1:PageShift];
+  assign fill_vpn = fill_va_i[VaBits-1:PageShift];
+
+  always_comb begin
+    hit                  = '0;
+    lookup_translation_o = '0;
+    for (int unsigned c = 0; c < Clients; c++) begin
+      for (int unsigned i = 0; i < Entries; i++) begin
+        vpn_t differs;
+        differs   = entries_q[i].vpn ^ lookup_va_i[c][VaBits-1:PageShift];
+        hit[c][i] = valid_q[i] && (entries_q[i].pasid == lookup_pasid_i[c]) &&
+                    ((differs & ~order_mask(entries_q[i].translation.order)) == '0);
+        if (hit[c][i]) lookup_translation_o[c] |= entries_q[i].translation;
+      end
+      lookup_hit_o[c] = |hit[c];
+    end
+  end
 
   always_comb begin
     for (int unsigned i = 0; i < Entries; i++) begin
@@ -62,8 +78,6 @@ module hmm_tlb
       first     = va_t'({entries_q[i].vpn & ~own_mask, 12'h000});
       last      = va_t'({entries_q[i].vpn | own_mask, 12'hfff});
 
-      hit[i] = valid_q[i] && (entries_q[i].pasid == lookup_pasid_i) &&
-               (((entries_q[i].vpn ^ lookup_vpn) & ~own_mask) == '0);
       overlapped[i] = valid_q[i] && (entries_q[i].pasid == fill_pasid_i) &&
                       (((entries_q[i].vpn ^ fill_vpn) & ~(own_mask | fill_mask)) == '0);
       invalidated[i] = invalidation_i.valid &&
@@ -71,15 +85,6 @@ module hmm_tlb
                         invalidation_i.pasid == entries_q[i].pasid) &&
                        invalidation_i.drop_range &&
                        (first <= invalidation_i.last) && (last >= invalidation_i.first);
-    end
-  end
-
-  assign lookup_hit_o = |hit;
-
-  always_comb begin
-    lookup_translation_o = '0;
-    for (int unsigned i = 0; i < Entries; i++) begin
-      if (hit[i]) lookup_translation_o |= entries_q[i].translation;
     end
   end
 
@@ -126,8 +131,10 @@ module hmm_tlb
   end
 
   // At most one entry translates an address.
-  TlbOneHit: assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(hit))
-    else $error("two entries of the translation cache match one address");
+  for (genvar g = 0; g < Clients; g++) begin : gen_one_hit_assert
+    TlbOneHit: assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(hit[g]))
+      else $error("two entries of the translation cache match one address");
+  end
   TlbNoFillInFlush: assert property (@(posedge clk_i) disable iff (!rst_ni) !(fill_i && flush_i))
     else $error("a translation is filled while the cache is flushed");
 

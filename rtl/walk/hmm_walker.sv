@@ -15,6 +15,7 @@ module hmm_walker
   // Configuration, stable while translation is on
   input  entry_format_t   format_i,
   input  logic [51:0]     context_base_i,
+  input  logic [20:0]     context_count_i,
   input  invalidation_t   invalidation_i,
   // The request: start is one cycle, the request is stable until done
   input  logic            start_i,
@@ -171,7 +172,15 @@ module hmm_walker
         dropped_d   = 1'b0;
         page_only_d = 1'b0;
         walk_d.level = 3'(Levels);
-        if (context_hit_i) begin
+        if (request_i.va[63:VaBits] != '0) begin
+          finished    = 1'b1;
+          walk_reason = REASON_OUT_OF_RANGE;
+          state_d     = StateIdle;
+        end else if ({1'b0, request_i.pasid} >= context_count_i) begin
+          finished    = 1'b1;
+          walk_reason = REASON_NO_CONTEXT;
+          state_d     = StateIdle;
+        end else if (context_hit_i) begin
           walk_d.step        = StepDirectory;
           walk_d.root        = context_root_i;
           walk_d.root_is_new = 1'b0;

@@ -61,7 +61,7 @@ class Sandbox:
             found = shutil.which(name)
             if found:
                 (self.programs / name).symlink_to(found)
-        for name in ("g++", "make", "perl", "ccache"):
+        for name in ("g++", "make", "perl", "ccache", "valgrind"):
             self.program(name, "exit 0")
         self.program("python3", "")
         python = self.programs / "python3"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device under test behind the testbench's own types. The only place that names signals of hmm_mmu: for another
+// The device under test behind the testbench's own types. The only place that names signals of hmm_device: for another
 // MMU, write another adapter.
 
 module hmm_adapter #(
@@ -92,19 +92,22 @@ module hmm_adapter #(
       command_first:     probe.command_first,
       command_last:      probe.command_last,
       fence_valid:       probe.fence_valid,
-      fence_sequence:    probe.fence_sequence
+      fence_sequence:    probe.fence_sequence,
+      record_valid:      probe.record_valid,
+      record_tag:        probe.record_tag
     };
     probe_o.command_drops = probe.command_valid && !probe.command_malformed && (probe.command_opcode inside {
         hmm_structures_pkg::OPCODE_INVALIDATE, hmm_structures_pkg::OPCODE_INVALIDATE_CONTEXT,
         hmm_structures_pkg::OPCODE_UNBIND});
   end
 
-  hmm_mmu #(
+  hmm_device #(
+    .Clients        (1),
     .VaBits         (VaBits),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
     .FenceDepth     (FenceDepth)
-  ) u_mmu (
+  ) u_device (
     .clk_i,
     .rst_ni,
     .s_axil_awvalid_i (axil_aw_valid_i),
@@ -133,6 +136,7 @@ module hmm_adapter #(
     .m_axi_awlen_o    (axi_aw_o.len),
     .m_axi_awsize_o   (axi_aw_o.size),
     .m_axi_awburst_o  (axi_aw_o.burst),
+    .m_axi_awuser_o   (),
     .m_axi_wvalid_o   (axi_w_valid_o),
     .m_axi_wready_i   (axi_w_ready_i),
     .m_axi_wdata_o    (axi_w_o.data),
@@ -149,6 +153,7 @@ module hmm_adapter #(
     .m_axi_arlen_o    (axi_ar_o.len),
     .m_axi_arsize_o   (axi_ar_o.size),
     .m_axi_arburst_o  (axi_ar_o.burst),
+    .m_axi_aruser_o   (),
     .m_axi_rvalid_i   (axi_r_valid_i),
     .m_axi_rready_o   (axi_r_ready_o),
     .m_axi_rid_i      (axi_r_i.id),
@@ -170,6 +175,7 @@ module hmm_adapter #(
 
   // The device's observation signals that the event log does not use.
   logic unused_probe;
-  assign unused_probe = ^{probe.walk_start, probe.walk_read, probe.walk_done, probe.walk_drop, probe.fill};
+  assign unused_probe = ^{probe.walk_start, probe.walk_read, probe.walk_done, probe.walk_drop, probe.fill,
+                          probe.merged, probe.replayed, probe.answer_ignored};
 
 endmodule

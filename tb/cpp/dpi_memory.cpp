@@ -12,6 +12,7 @@ using tb::testbench;
 namespace {
 
 constexpr std::uint64_t kWordsPerLine = tb::kLineBytes / tb::kWordBytes;
+constexpr std::uint64_t kLowerRecord = 0xffff'ffff;  // strobes of a fault record in a line's lower half
 
 std::string describe(unsigned long long cycle, const char* what, unsigned long long address, const char* why) {
   return tb::format_text("cycle %llu: %s at 0x%llx: %s", cycle, what, address, why);
@@ -34,6 +35,19 @@ std::uint8_t any_owner(const std::uint8_t* owners) {
   std::uint8_t joined = 0;
   for (std::uint64_t word = 0; word < kWordsPerLine; ++word) joined |= owners[word];
   return joined;
+}
+
+// What the strobes write: whole words of fence values, or one whole aligned fault record.
+bool may_write(const std::uint8_t* owners, std::uint64_t strobe) {
+  bool fence = true;
+  bool fault = true;
+  for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
+    if (((strobe >> (word * tb::kWordBytes)) & 0xff) == 0) continue;
+    const auto kind = owners[word] & tb::kOwnerClassMask;
+    fence &= kind == tb::kOwnerFence;
+    fault &= kind == tb::kOwnerFault;
+  }
+  return fence || (fault && (strobe == kLowerRecord || strobe == kLowerRecord << tb::kFaultRecordBytes));
 }
 
 // A line access must be one aligned beat of 64 bytes.
@@ -69,15 +83,13 @@ unsigned char tb_write_line(unsigned long long cycle, unsigned long long address
   if (!shape_is_right(cycle, "write", address, single_beat)) return tb::kAxiSlaveError;
   if (!state.memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
   const auto* owners = state.memory.owners(address);
-  bool allowed = true;
   std::uint8_t touched = 0;
   for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
     if (((strobe >> (word * tb::kWordBytes)) & 0xff) == 0) continue;
     touched |= owners[word];
-    allowed &= (owners[word] & tb::kOwnerClassMask) == tb::kOwnerFence;
   }
-  if (!allowed) {
-    state.add_violation(describe(cycle, "write", address, "a word that is no fence value") +
+  if (!may_write(owners, strobe)) {
+    state.add_violation(describe(cycle, "write", address, "neither fence values nor one whole fault record") +
                         tb::format_text("; strobes 0x%016llx", strobe) + owner_bytes(owners));
     return tb::kAxiSlaveError;
   }

@@ -10,6 +10,7 @@ namespace tb {
 
 constexpr std::uint64_t kLineBytes = 64;
 constexpr std::uint64_t kWordBytes = 8;
+constexpr std::uint64_t kFaultRecordBytes = 32;
 
 // AXI response codes.
 enum AxiResponse : std::uint8_t {
@@ -25,6 +26,7 @@ enum Owner : std::uint8_t {
   kOwnerArray = 3,
   kOwnerCommand = 4,
   kOwnerFence = 5,
+  kOwnerFault = 6,
   kOwnerClassMask = 0x0f,
   kOwnerReadError = 0x40,
   kOwnerWriteError = 0x80,

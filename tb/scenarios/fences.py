@@ -41,10 +41,10 @@ HALTED = registers.STATUS_COMMAND_HALTED.mask
 def malformed_commands() -> list[Words]:
     """One command for every way of being none."""
     fence, invalidate = Opcode.FENCE, Opcode.INVALIDATE
-    opcodes = [0, *range(Opcode.REPLAY_ALL, Opcode.RUN + 1), Opcode.RUN + 1, 0xFF]
+    opcodes = [0, Opcode.RUN + 1, 0xFF]
     commands = [pack_command(opcode=opcode) for opcode in opcodes]
     good = pack_command(opcode=invalidate, pasid=PASID, last=ALL_BITS)
-    for word, bits in ((0, (11, 31, 52, 63)), (3, (0, 63))):
+    for word, bits in ((0, (11, 12, 14, 31, 52, 63)), (3, (0, 63))):
         for bit in bits:
             command = good.copy()
             command[word] |= np.uint64(1 << bit)
@@ -68,6 +68,16 @@ def malformed_commands() -> list[Words]:
         pack_command(opcode=Opcode.UNBIND, all_contexts=1),
         pack_command(opcode=Opcode.UNBIND, pasid=PASID, last=1),
         pack_command(opcode=Opcode.UNBIND, pasid=PASID, interrupt=1),
+        *(pack_command(opcode=opcode, pasid=PASID) for opcode in (Opcode.REPLAY_ALL, Opcode.QUIESCE, Opcode.RUN)),
+        *(pack_command(opcode=opcode, first=1) for opcode in (Opcode.REPLAY_ALL, Opcode.QUIESCE, Opcode.RUN)),
+        pack_command(opcode=Opcode.REPLAY_ALL, cancel=1),
+        pack_command(opcode=Opcode.RESUME, pasid=PASID),
+        pack_command(opcode=Opcode.RESUME, access=1),
+        pack_command(opcode=Opcode.RESUME, last=1),
+        pack_command(opcode=Opcode.RESUME, first=1 << 32),
+        pack_command(opcode=Opcode.CANCEL, pasid=PASID, first=1),
+        pack_command(opcode=Opcode.CANCEL, pasid=PASID, all_contexts=1, last=1),
+        pack_command(opcode=Opcode.CANCEL, pasid=PASID, cancel=1, last=1),
     ]
 
 

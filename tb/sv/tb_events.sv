@@ -51,6 +51,9 @@ module tb_events
       if (probe_i.fence_valid) begin
         tb_event(cycle_i, EVENT_FENCE, 8'd0, 8'd0, 8'd0, 32'd0, 64'd0, 64'd0, probe_i.fence_sequence);
       end
+      if (probe_i.record_valid) begin
+        tb_event(cycle_i, EVENT_FAULT_RECORD, 8'd0, 8'd0, 8'd0, 32'd0, 64'd0, 64'd0, 64'(probe_i.record_tag));
+      end
       if (rsp_valid_i && rsp_ready_i) begin : p_response
         automatic asked_t asked = asked_q[rsp_i.id];
         tb_event(cycle_i, rsp_i.aborted ? EVENT_FAULT : EVENT_TRANSLATION, 8'(rsp_i.id), 8'(asked.access),

@@ -114,6 +114,8 @@ package tb_pkg;
     logic [63:0] command_last;
     logic        fence_valid;
     logic [63:0] fence_sequence;
+    logic        record_valid;  // a fault record is in memory
+    logic [31:0] record_tag;
   } probe_t;
 
   typedef enum logic [31:0] {
@@ -154,7 +156,8 @@ package tb_pkg;
     EVENT_INVALIDATION = 8'd5,
     EVENT_FENCE        = 8'd6,
     EVENT_ACTION       = 8'd7,
-    EVENT_INTERRUPT    = 8'd8
+    EVENT_INTERRUPT    = 8'd8,
+    EVENT_FAULT_RECORD = 8'd9
   } event_e;
 
 endpackage

@@ -23,16 +23,19 @@ from tb.tests.small_case import FIRST_PFN, PAGE_BYTES, PASID, page_va, small_bui
 
 ALL_ONES = (1 << 64) - 1
 SLVERR = 2
-HOLES = (0x070, 0x0F8, 0x168, 0x1F8, 0x258, 0x3F8)
+HOLES = (0x090, 0x0C8, 0x0F8, 0x168, 0x1F8, 0x280, 0x3F8)
 """Addresses between registers and behind them."""
 
 WRITABLE: dict[Register, int] = {
-    Register.INTERRUPT_ENABLE: 0x3F,
+    Register.INTERRUPT_ENABLE: 0x3FFF,
     Register.CONTEXT_BASE: 0x000F_FFFF_FFFF_FFC0,
     Register.CONTEXT_COUNT: 0x1F_FFFF,
     Register.COMMAND_BASE: 0x000F_FFFF_FFFF_FFC0,
     Register.COMMAND_SIZE: 0xF,
     Register.COMMAND_TAIL: 0xFFFF_FFFF,
+    Register.FAULT_BASE: 0x000F_FFFF_FFFF_FFC0,
+    Register.FAULT_SIZE: 0xF,
+    Register.FAULT_GET: 0xFFFF_FFFF,
     Register.FORMAT_VALID: ALL_ONES,
     Register.FORMAT_WRITE: ALL_ONES,
     Register.FORMAT_ERROR: ALL_ONES,

@@ -41,6 +41,12 @@ def test_commands_good_ones_are_good() -> None:
         pack_command(opcode=Opcode.FENCE, write_value=1, interrupt=1),
         pack_command(opcode=Opcode.BIND, pasid=(1 << 20) - 1),
         pack_command(opcode=Opcode.UNBIND),
+        pack_command(opcode=Opcode.REPLAY_ALL),
+        pack_command(opcode=Opcode.RESUME, first=(1 << 32) - 1),
+        pack_command(opcode=Opcode.RESUME, cancel=1),
+        pack_command(opcode=Opcode.CANCEL, pasid=(1 << 20) - 1, access=3, last=ALL),
+        pack_command(opcode=Opcode.QUIESCE),
+        pack_command(opcode=Opcode.RUN),
     ]
     assert [is_malformed(command) for command in good] == [False] * len(good)
 

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers with one mistake each: the race scenario must find every one, by the rule that it breaks, in its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.arrays import PAGE_BYTES, Flags, Words
+from models.driver import Answer, DeviceContext, Driver, DriverOptions, Work
+from models.driver.batch import LEAF_BYTES, PageFault
+from models.fault_records import resume_command
+from models.golden_device import GoldenSettings
+from models.host_events import AnswerKind, CommitBegun, CommitEnded
+from models.host_scheduler import StuckError
+from models.invariants import (
+    Events,
+    check_answer_after_commit,
+    check_fresh_commit,
+    check_isolation,
+    check_no_hasty_cancel,
+    check_no_install_in_window,
+    check_no_page_no_grant,
+    check_no_stale_access,
+    check_one_answer,
+    check_permissions,
+)
+from models.structures import Access, Opcode, Reason, pack_command
+from models.tests.closed_loop import ClosedLoop
+from models.tests.race_scenario import RaceSettings, run_race
+
+DEADLINE = 20_000
+SEEDS = 40
+PAGE = r"0x[0-9a-f]+000"
+
+
+class CommitsUnchecked(Driver):
+    """Commits without looking whether the range is still valid."""
+
+    def still_valid(self, work: Work) -> bool:
+        """Ends the range, and does not listen."""
+        super().still_valid(work)
+        return True
+
+
+class AnswersBeforeCommit(Driver):
+    """Replays faults before their entries are stored."""
+
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
+        """Answers first."""
+        for fault in work.faults:
+            await self.port.submit(np.stack([resume_command(record.tag, cancel=False) for record in fault.records]))
+        return await super().commit(work, words, usable)
+
+    async def answer(self, answers: list[Answer]) -> None:
+        """Replays are out already."""
+        await super().answer([answer for answer in answers if answer.kind is AnswerKind.CANCEL])
+
+
+class InvalidatesWithoutFence(Driver):
+    """Commands the invalidation, but does not wait for its effect."""
+
+    async def invalidate_device(self, context: DeviceContext, start: int, end: int) -> None:
+        """No fence."""
+        command = pack_command(opcode=Opcode.INVALIDATE, pasid=context.pasid, first=start, last=end - 1)
+        await self.port.submit(command.reshape(1, 4))
+
+
+class WrongRangeEnd(Driver):
+    """Takes the end of an invalidation for its last page."""
+
+    async def invalidate(self, context: DeviceContext, start: int, end: int) -> None:
+        """One page too few."""
+        await super().invalidate(context, start, max(start + 1, end - PAGE_BYTES))
+
+
+class ForgetsNone(Driver):
+    """Lets the device forget, but leaves the entries in memory."""
+
+    async def clear(self, context: DeviceContext, start: int, end: int) -> bool:
+        """Nothing is stored."""
+        return True
+
+
+class ReplaysCancelled(Driver):
+    """Answers cancelled faults with a replay too."""
+
+    async def answer(self, answers: list[Answer]) -> None:
+        """Two answers for each cancelled fault."""
+        await super().answer(answers)
+        again = [replace(answer, kind=AnswerKind.REPLAY) for answer in answers if answer.kind is AnswerKind.CANCEL]
+        await super().answer(again)
+
+
+class CommitsWithoutLock(Driver):
+    """Commits once more when the lock is long released, as if nothing could have happened."""
+
+    async def answer(self, answers: list[Answer]) -> None:
+        """Stores what it remembers."""
+        await super().answer(answers)
+        for pasid, va, words in getattr(self, "remembered", []):
+            if self.tables.array_of(pasid, va) is not None:
+                await self.tables.store_changed(pasid, va, words)
+        self.remembered: list[tuple[int, int, np.ndarray[tuple[int], np.dtype[np.uint64]]]] = []
+
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
+        """Remembers the whole array."""
+        linked = await super().commit(work, words, usable)
+        pasid, va = work.context.pasid, work.hmm_range.start // LEAF_BYTES * LEAF_BYTES
+        self.remembered = [*getattr(self, "remembered", []), (pasid, va, self.tables.live_words(pasid, va))]
+        return linked
+
+
+class GrantsWriting(Driver):
+    """Adds the WRITE flag to what HMM wrote."""
+
+    async def commit(self, work: Work, words: Words, usable: Flags) -> bool:
+        """Every page is writable, it thinks."""
+        words[usable] |= np.uint64(2)
+        return await super().commit(work, words, usable)
+
+
+class HandsLiveArrayToHmm(Driver):
+    """Puts its requests where the device reads them."""
+
+    async def ask(self, work: Work) -> None:
+        """Requests look like mappings of page 0."""
+        pasid, start = work.context.pasid, work.hmm_range.start
+        if self.tables.array_of(pasid, start) is not None:
+            live = self.tables.live_words(pasid, start)
+            requests = self.tables.array_view(work.staging).copy()
+            free = self.decoded(live).reason != Reason.NONE
+            self.journal.add(CommitBegun(pasid, start, work.hmm_range.end))
+            await self.tables.store_changed(pasid, start, np.where(free, requests, live))
+            self.journal.add(CommitEnded(pasid, start, work.hmm_range.end))
+            await self.tables.store_changed(pasid, start, live)
+        await super().ask(work)
+
+
+class CancelsOnRace(Driver):
+    """Gives up at the first race."""
+
+    def after_race(self, pending: list[PageFault], faults: list[PageFault]) -> list[Answer]:
+        """No second attempt."""
+        return self.settle(pending, faults, AnswerKind.CANCEL)
+
+
+class ClearsOtherContext(Driver):
+    """Clears the entries of every context, not only of the one that was meant."""
+
+    async def clear(self, context: DeviceContext, start: int, end: int) -> bool:
+        """All of them."""
+        cleared = [await self.tables.clear(pasid, start, end) for pasid in list(self.contexts)]
+        return any(cleared)
+
+
+def hasty(events: Events) -> list[str]:
+    """The rule about cancels, with the driver's deadline."""
+    return check_no_hasty_cancel(events, DEADLINE)
+
+
+def answered_once(events: Events) -> list[str]:
+    """The rule about answers, in a run that may have been broken off."""
+    return check_one_answer(events, finished=False)
+
+
+PLANTED: list[tuple[type[Driver], Callable[[Events], list[str]], str]] = [
+    (
+        CommitsUnchecked,
+        check_fresh_commit,
+        rf"I3: \[{PAGE}, {PAGE}\) of PASID \d was committed although it was invalidated since it was asked for",
+    ),
+    (
+        AnswersBeforeCommit,
+        check_answer_after_commit,
+        r"I7: the fault 0x[0-9a-f]+ at 0x[0-9a-f]+ was replayed before its slot grants access",
+    ),
+    (
+        InvalidatesWithoutFence,
+        check_no_stale_access,
+        r"I1: the device used 0x[0-9a-f]+ of PASID \d under a grant from before an invalidation that was answered",
+    ),
+    (
+        WrongRangeEnd,
+        check_no_stale_access,
+        rf"I1: the slot of {PAGE} of PASID \d still grants access after the invalidation of \[{PAGE}, {PAGE}\)",
+    ),
+    (
+        ForgetsNone,
+        check_no_stale_access,
+        rf"I1: the slot of {PAGE} of PASID \d still grants access after the invalidation of \[{PAGE}, {PAGE}\)",
+    ),
+    (ReplaysCancelled, answered_once, r"I13: the fault 0x[0-9a-f]+ was answered 2 times"),
+    (
+        CommitsWithoutLock,
+        check_no_install_in_window,
+        rf"I2: the slot of {PAGE} of PASID \d was filled inside the invalidation of \[{PAGE}, {PAGE}\)",
+    ),
+    (GrantsWriting, check_permissions, rf"I5: the slot of {PAGE} of PASID \d grants writing, the CPU may not write"),
+    (
+        HandsLiveArrayToHmm,
+        check_no_page_no_grant,
+        rf"I6: the slot of {PAGE} of PASID \d grants access, the CPU has no page there",
+    ),
+    (
+        CancelsOnRace,
+        hasty,
+        r"I12: the fault 0x[0-9a-f]+ at 0x[0-9a-f]+ was cancelled after \d+ of 20000 cycles although the CPU permits",
+    ),
+    (
+        ClearsOtherContext,
+        check_isolation,
+        rf"I20: the slot of {PAGE} of PASID \d lost its page without an invalidation of its own address space",
+    ),
+]
+
+
+@pytest.mark.parametrize(("driver", "check", "message"), PLANTED, ids=[planted[0].__name__ for planted in PLANTED])
+def test_driver_planted_mistake_is_found(
+    driver: type[Driver], check: Callable[[Events], list[str]], message: str
+) -> None:
+    """Each mistake is found by the rule it breaks, and the line says what happened.
+
+    Stimulus: the race scenario with a driver that has one mistake, seeds from 0 on until it is found.
+    Checking: a line of that rule, word by word, within 40 seeds; the same seed without the mistake is clean.
+    Covers: PLANTED, I1, I2, I3, I5, I6, I7, I12, I13, I20.
+    """
+    for seed in range(SEEDS):
+        lines = check(journal_of(driver, seed))
+        if lines:
+            assert re.match(message, lines[0]), lines[0]
+            assert not check(journal_of(Driver, seed))
+            return
+    raise AssertionError(f"{driver.__name__} was not found with {SEEDS} seeds")
+
+
+def journal_of(driver: type[Driver], seed: int) -> Events:
+    """The events of one race, however it ended."""
+    loop = ClosedLoop(
+        seed=seed,
+        driver=driver,
+        options=DriverOptions(deadline=DEADLINE),
+        settings=GoldenSettings(fault_ring_log2=2, fault_slots=8),
+    )
+    loop.scheduler.step_limit = 20_000
+    settings = RaceSettings(clients=3, cpu_threads=2, accesses=10, disturbances=10, keeps=seed % 2 == 0)
+    with suppress(StuckError, RuntimeError):
+        run_race(loop, settings, seed, pasids=(1, 2))
+    return loop.journal.events
+
+
+def test_driver_planted_accesses_are_all_kinds() -> None:
+    """The scenario that finds the mistakes is rich enough: all kinds of events and answers happen in it.
+
+    Stimulus: the race scenario with the right driver, five seeds.
+    Checking: every kind of event but dropped contexts and faults; replays and cancels; reads and writes.
+    Covers: PLANTED.
+    """
+    events = [event for seed in range(5) for event in journal_of(Driver, seed)]
+    names = {type(event).__name__ for event in events}
+    assert names >= {
+        "InvalidationStarted",
+        "InvalidationAnswered",
+        "InvalidationEnded",
+        "RangeBegun",
+        "CommitBegun",
+        "SlotChanged",
+        "FaultTaken",
+        "AnswerSubmitted",
+        "FaultAnswered",
+        "Accessed",
+    }
+    assert {event.access for event in events if type(event).__name__ == "Accessed"} >= {Access.READ, Access.WRITE}  # type: ignore[union-attr]
+    assert {event.kind for event in events if type(event).__name__ == "FaultAnswered"} == set(AnswerKind)  # type: ignore[union-attr]

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Brings the writes of several writers, each within one line, onto the AXI4 write channels. Each has at most one write
+// open; the id is the writer's number. See docs/interface.md, "Memory bus".
+
+module hmm_write_mux
+  import hmm_pkg::*;
+#(
+  parameter int unsigned Writers = 3
+) (
+  input  logic                      clk_i,
+  input  logic                      rst_ni,
+  // Writers, the first in bit 0; taken when address and data have both been taken by the bus
+  input  logic  [Writers-1:0]       write_valid_i,
+  output logic  [Writers-1:0]       write_ready_o,
+  input  pa_t   [Writers-1:0]       write_address_i,
+  input  logic  [Writers-1:0]       write_device_i,  // the device's own memory
+  input  line_t [Writers-1:0]       write_line_i,
+  input  logic  [Writers-1:0][63:0] write_strobe_i,
+  output logic  [Writers-1:0]       write_done_o,
+  output logic                      write_error_o,
+  // AXI4 write channels
+  output logic                      awvalid_o,
+  input  logic                      awready_i,
+  output logic [AxiIdBits-1:0]      awid_o,
+  output pa_t                       awaddr_o,
+  output logic                      awuser_o,
+  output logic                      wvalid_o,
+  input  logic                      wready_i,
+  output line_t                     wdata_o,
+  output logic [63:0]               wstrb_o,
+  input  logic                      bvalid_i,
+  output logic                      bready_o,
+  input  logic [AxiIdBits-1:0]      bid_i,
+  input  logic [1:0]                bresp_i
+);
+
+  // Address and data go their own ways; the choice is held until both are taken.
+  logic                 held_q, held_d, address_taken_q, address_taken_d, data_taken_q, data_taken_d;
+  logic [AxiIdBits-1:0] choice_q, choice_d, choice;
+  logic                 offered, address_taken, data_taken;
+
+  always_comb begin
+    logic found;
+    found  = 1'b0;
+    choice = choice_q;
+    for (int unsigned i = 0; i < 2 * Writers; i++) begin
+      if (!found && (i > 32'(choice_q)) && write_valid_i[(i >= Writers) ? i - Writers : i]) begin
+        found  = 1'b1;
+        choice = AxiIdBits'((i >= Writers) ? i - Writers : i);
+      end
+    end
+    if (held_q) choice = choice_q;
+  end
+
+  always_comb begin
+    offered  = 1'b0;
+    awaddr_o = '0;
+    awuser_o = 1'b0;
+    wdata_o  = '0;
+    wstrb_o  = '0;
+    for (int unsigned i = 0; i < Writers; i++) begin
+      if (choice == AxiIdBits'(i)) begin
+        offered  = write_valid_i[i];
+        awaddr_o = {write_address_i[i][PaBits-1:6], 6'd0};
+        awuser_o = write_device_i[i];
+        wdata_o  = write_line_i[i];
+        wstrb_o  = write_strobe_i[i];
+      end
+    end
+  end
+
+  always_comb begin
+    for (int unsigned i = 0; i < Writers; i++) begin
+      write_ready_o[i] = address_taken && data_taken && (choice == AxiIdBits'(i));
+      write_done_o[i]  = bvalid_i && (bid_i == AxiIdBits'(i));
+    end
+  end
+
+  assign awid_o        = choice;
+  assign awvalid_o     = offered && !address_taken_q;
+  assign wvalid_o      = offered && !data_taken_q;
+  assign address_taken = address_taken_q || (awvalid_o && awready_i);
+  assign data_taken    = data_taken_q || (wvalid_o && wready_i);
+
+  assign address_taken_d = address_taken && !data_taken;
+  assign data_taken_d    = data_taken && !address_taken;
+  assign held_d          = offered && !(address_taken && data_taken);
+  assign choice_d        = offered ? choice : choice_q;
+
+  assign bready_o      = 1'b1;
+  assign write_error_o = (bresp_i != 2'b00);
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      held_q          <= 1'b0;
+      choice_q        <= '0;
+      address_taken_q <= 1'b0;
+      data_taken_q    <= 1'b0;
+    end else begin
+      held_q          <= held_d;
+      choice_q        <= choice_d;
+      address_taken_q <= address_taken_d;
+      data_taken_q    <= data_taken_d;
+    end
+  end
+
+  AwStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      (awvalid_o && !awready_i) |=> (awvalid_o && $stable({awid_o, awaddr_o, awuser_o})))
+    else $error("a write address was withdrawn or changed before it was taken");
+  WStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      (wvalid_o && !wready_i) |=> (wvalid_o && $stable({wdata_o, wstrb_o})))
+    else $error("write data was withdrawn or changed before it was taken");
+  BKnown: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      bvalid_i |-> (write_done_o != '0))
+    else $error("a write response came that nobody waits for");
+
+endmodule

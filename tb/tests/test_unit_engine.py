@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bench of the access engine alone, a simulator of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.build import Design, build
+from sim.simulation import simulate
+
+ENGINE = Design(
+    name="engine",
+    top="tb_engine",
+    prefix="Vtop",
+    file_lists=("rtl/engine/hmm_engine.f", "tb/units/engine.f"),
+    source_folders=("rtl/engine", "rtl/pkg", "rtl/regs", "tb/units"),
+    cpp_folder=None,
+)
+
+
+def broken_promise(log: Path) -> str:
+    """The first failed assertion of a log; empty if there is none. cocotb only sees that the simulator is gone."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line for line in lines if "Assertion failed" in line), "")
+
+
+@pytest.mark.simulation
+@pytest.mark.slow
+@pytest.mark.parametrize("test", ["engine_random", "engine_halts", "engine_interrupted", "engine_pace"])
+def test_unit_engine(test: str, tmp_path: Path, seed: int) -> None:
+    """Stimulus, Checking, Covers: see the test of this name in tb/units/cocotb_engine.py.
+
+    The build has assertions: what the engine promises as a client is checked by them.
+    """
+    executable = build("checked", None, ENGINE)
+    outcome = simulate(
+        executable,
+        "tb.units.cocotb_engine",
+        out=tmp_path,
+        seed=seed,
+        testcase=test,
+        top=ENGINE.top,
+    )
+    assert outcome.passed, broken_promise(outcome.log) or outcome.failure
