@@ -100,7 +100,7 @@ class Register(IntEnum):
     COUNTER_ABORTED = 0x230
     """Requests answered ABORTED."""
     COUNTER_INVALIDATIONS = 0x238
-    """Invalidations executed."""
+    """Invalidations executed; BIND counts as one."""
     COUNTER_FENCES = 0x240
     """Fences completed."""
     COUNTER_DROPPED_WALKS = 0x248

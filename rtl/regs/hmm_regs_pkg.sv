@@ -359,11 +359,11 @@ package hmm_regs_pkg;
 
     typedef struct {
         logic [63:0] next;
-    } hmm_regs__counter_name_e088aae5__COUNT__in_t;
+    } hmm_regs__counter_name_8da6c29a__COUNT__in_t;
 
     typedef struct {
-        hmm_regs__counter_name_e088aae5__COUNT__in_t COUNT;
-    } hmm_regs__counter_name_e088aae5__in_t;
+        hmm_regs__counter_name_8da6c29a__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_8da6c29a__in_t;
 
     typedef struct {
         logic [63:0] next;
@@ -459,7 +459,7 @@ package hmm_regs_pkg;
         hmm_regs__counter_name_81d11803__in_t COUNTER_WALKS;
         hmm_regs__counter_name_64af371b__in_t COUNTER_WALK_READS;
         hmm_regs__counter_name_1516c1ec__in_t COUNTER_ABORTED;
-        hmm_regs__counter_name_e088aae5__in_t COUNTER_INVALIDATIONS;
+        hmm_regs__counter_name_8da6c29a__in_t COUNTER_INVALIDATIONS;
         hmm_regs__counter_name_7f723e72__in_t COUNTER_FENCES;
         hmm_regs__counter_name_d148d219__in_t COUNTER_DROPPED_WALKS;
         hmm_regs__counter_name_76784790__in_t COUNTER_STALLED;
