@@ -203,7 +203,7 @@ module hmm_device
     .probe_o
   );
 
-  // ---- Memory bus ----------------------------------------------------------------------------------------------------
+  // ---- Memory bus -------------------------------------------------------------------------------
 
   hmm_read_mux #(
     .Readers (Readers)
@@ -266,14 +266,15 @@ module hmm_device
   assign m_axi_arsize_o  = 3'd6;
   assign m_axi_arburst_o = 2'b01;
 
-  // ---- Counters ------------------------------------------------------------------------------------------------------
+  // ---- Counters ---------------------------------------------------------------------------------
 
   hmm_counters #(
     .Counters (Counters)
   ) u_counters (
     .clk_i,
     .rst_ni,
-    // In the order of the registers COUNTER_CYCLES to COUNTER_UNRECORDED, the first in the lowest bits.
+    // In the order of the registers COUNTER_CYCLES to COUNTER_UNRECORDED, the first in the lowest
+    // bits.
     .events_i  ({events.unrecorded, 8'(events.answer_ignored), 8'(events.replayed),
                  8'(events.merged), 8'(events.fault_published), 8'($countones(events.stalled)),
                  8'(events.walk_drop), 8'(events.fence_complete), 8'(events.invalidation),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The MMU itself: client ports, translation cache, walks, faults, commands and fences, between plain register signals on
-// one side and line reads and writes on the other. Does not hold registers and does not know AXI: hmm_device does.
+// The MMU itself: client ports, translation cache, walks, faults, commands and fences, between
+// plain register signals on one side and line reads and writes on the other. Does not hold
+// registers and does not know AXI: hmm_device does.
 // See docs/interface.md.
 
 module hmm_mmu
@@ -61,7 +62,7 @@ module hmm_mmu
   output probe_t                         probe_o
 );
 
-  // ---- Enable --------------------------------------------------------------------------------------------------------
+  // ---- Enable -----------------------------------------------------------------------------------
 
   logic [5:0] format_refused;
   logic       enabled, stopping, flush, quiesce;
@@ -90,7 +91,7 @@ module hmm_mmu
 
   assign status_o.enabled = enabled;
 
-  // ---- Client ports --------------------------------------------------------------------------------------------------
+  // ---- Client ports -----------------------------------------------------------------------------
 
   pasid_t          [Clients-1:0]          lookup_pasid;
   va_t             [Clients-1:0]          lookup_va;
@@ -147,7 +148,7 @@ module hmm_mmu
     assign events_o.stalled[c] = 1'b0;
   end
 
-  // ---- Faults --------------------------------------------------------------------------------------------------------
+  // ---- Faults -----------------------------------------------------------------------------------
 
   answer_t         answer;
   client_request_t walk_request;
@@ -236,7 +237,7 @@ module hmm_mmu
     .write_error_i   (write_error_i)
   );
 
-  // ---- Translation ---------------------------------------------------------------------------------------------------
+  // ---- Translation ------------------------------------------------------------------------------
 
   invalidation_t invalidation;
   logic          fill;
@@ -309,7 +310,7 @@ module hmm_mmu
     .fill_root_i    (context_fill_root)
   );
 
-  // ---- Commands ------------------------------------------------------------------------------------------------------
+  // ---- Commands ---------------------------------------------------------------------------------
 
   logic     fence_valid, fence_ready, fence_busy, command_busy, command_execute;
   command_t command;
@@ -375,7 +376,7 @@ module hmm_mmu
   assign write_line_o[0]   = {(LineBits / 64) {fence_value}};
   assign write_strobe_o[0] = 64'hff << {write_address_o[0][5:3], 3'd0};
 
-  // ---- Events --------------------------------------------------------------------------------------------------------
+  // ---- Events -----------------------------------------------------------------------------------
 
   logic walk_read;
 

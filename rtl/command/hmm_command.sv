@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the command ring and executes its commands in ring order, one at a time: invalidations take effect in the cycle
-// of their execution, fences are handed to hmm_fence. No command waits for the host.
+// Reads the command ring and executes its commands in ring order, one at a time: invalidations take
+// effect in the cycle of their execution, fences are handed to hmm_fence. No command waits for the
+// host.
 // See docs/interface.md, "Commands".
 
 module hmm_command
@@ -62,7 +63,7 @@ module hmm_command
   assign slot         = head_q & (ring_size - 32'd1);
   assign slot_address = {1'b0, ring_base_i} + {16'd0, slot, 5'd0};
 
-  // ---- Is it a command? ----------------------------------------------------------------------------------------------
+  // ---- Is it a command? -------------------------------------------------------------------------
 
   logic reserved_set, known, fence_bad, malformed;
   logic pasid_used, all_used, fence_used, cancel_used, access_used, first_used, last_used;
@@ -140,7 +141,7 @@ module hmm_command
                      (fence_used && fence_bad) ||
                      (last_used && !fence_used && command_q.first > command_q.last);
 
-  // ---- The ring ------------------------------------------------------------------------------------------------------
+  // ---- The ring ---------------------------------------------------------------------------------
 
   logic taken, is_fence;
 
@@ -288,7 +289,7 @@ module hmm_command
     end
   end
 
-  // ---- Quiesce -------------------------------------------------------------------------------------------------------
+  // ---- Quiesce ----------------------------------------------------------------------------------
 
   logic quiesce_q, quiesce_d;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fences that wait aside while later commands run: each for the grants that were open when it was taken and for bus
-// reads of dropped walks. They complete in order: value write, sequence number, interrupt.
+// Fences that wait aside while later commands run: each for the grants that were open when it was
+// taken and for bus reads of dropped walks. They complete in order: value write, sequence number,
+// interrupt.
 // See docs/interface.md, "Invalidation and fence".
 
 module hmm_fence
@@ -19,7 +20,7 @@ module hmm_fence
   // What it waits for
   input  logic [Clients-1:0][Ids-1:0] grants_i,
   input  logic           stale_read_i,
-  input  logic           quiesce_i,     // no requests are taken: wait for all walks and grants, also later ones
+  input  logic           quiesce_i,     // no requests are taken: wait for all walks and grants
   input  logic           walks_open_i,
   // A fence is complete
   output logic           complete_o,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Switches translation on and off: takes a format only if nothing speaks against it, and on the way down lets what is
-// open end before the caches are dropped. See docs/interface.md, "Enable and disable".
+// Switches translation on and off: takes a format only if nothing speaks against it, and on the way
+// down lets what is open end before the caches are dropped. See docs/interface.md, "Enable and
+// disable".
 
 module hmm_enable
   import hmm_pkg::*;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interrupt lines. The level is high while an enabled cause is set. The edge output pulses when the level rises, and
-// again after a clear that leaves an enabled cause set, so that no event is lost on it. The causes themselves are
-// registers. See docs/interface.md, "Interrupts".
+// The interrupt lines. The level is high while an enabled cause is set. The edge output pulses when
+// the level rises, and again after a clear that leaves an enabled cause set, so that no event is
+// lost on it. The causes themselves are registers. See docs/interface.md, "Interrupts".
 
 module hmm_interrupt #(
   parameter int unsigned Causes = 14

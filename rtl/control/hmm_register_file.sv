@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts plain signals around the generated register block: what the host set, what it can read, and the interrupt causes.
-// Holds no state of its own but the first malformed command. See docs/registers.md.
+// Puts plain signals around the generated register block: what the host set, what it can read, and
+// the interrupt causes. Holds no state of its own but the first malformed command. See
+// docs/registers.md.
 
 module hmm_register_file
   import hmm_pkg::*;
@@ -87,7 +88,7 @@ module hmm_register_file
     .hwif_out       (from_registers)
   );
 
-  // ---- What the host set ---------------------------------------------------------------------------------------------
+  // ---- What the host set ------------------------------------------------------------------------
 
   assign enable_o         = from_registers.CONTROL.ENABLE.value;
   assign command_enable_o = from_registers.CONTROL.COMMAND_ENABLE.value;
@@ -124,7 +125,7 @@ module hmm_register_file
     window_count:     from_registers.WINDOW_COUNT.COUNT.value
   };
 
-  // ---- The first malformed command -----------------------------------------------------------------------------------
+  // ---- The first malformed command --------------------------------------------------------------
 
   logic [31:0] malformed_index_q, malformed_index_d;
   logic [7:0]  malformed_opcode_q, malformed_opcode_d;
@@ -145,7 +146,7 @@ module hmm_register_file
     end
   end
 
-  // ---- What the host reads -------------------------------------------------------------------------------------------
+  // ---- What the host reads ----------------------------------------------------------------------
 
   always_comb begin
     to_registers.CAPABILITY.VA_BITS.next         = 8'(VaBits);
@@ -233,7 +234,7 @@ module hmm_register_file
     to_registers.COUNTER_UNRECORDED.COUNT.next    = counters_i[14];
   end
 
-  // ---- Interrupts ----------------------------------------------------------------------------------------------------
+  // ---- Interrupts -------------------------------------------------------------------------------
 
   logic [Causes-1:0] cause, cause_written;
 

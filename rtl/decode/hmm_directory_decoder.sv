@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gives one directory entry its meaning: absent, the next directory, a pfns array, or malformed; and tells the address
-// of the word that the walk reads next. Purely combinational. See docs/interface.md, "Directories".
+// Gives one directory entry its meaning: absent, the next directory, a pfns array, or malformed;
+// and tells the address of the word that the walk reads next. Purely combinational. See
+// docs/interface.md, "Directories".
 
 module hmm_directory_decoder
   import hmm_structures_pkg::*;
@@ -62,7 +63,8 @@ module hmm_directory_decoder
     endcase
   end
 
-  // A directory is 4 KiB and aligned to it, so its entries cannot reach past the bus when its base does not.
+  // A directory is 4 KiB and aligned to it, so its entries cannot reach past the bus when its base
+  // does not.
   logic unused_directory_address;
   assign unused_directory_address = ^directory_address[63:PaBits];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gives one entry of a pfns array its meaning under the entry format: a translation, or the reason why there is none.
-// Does not judge the access: permission_reason() does. Purely combinational.
+// Gives one entry of a pfns array its meaning under the entry format: a translation, or the reason
+// why there is none. Does not judge the access: permission_reason() does. Purely combinational.
 // See docs/interface.md, "Decoding an entry".
 
 module hmm_entry_decoder
@@ -69,8 +69,8 @@ module hmm_entry_decoder
   assign unmarked       = slot_inside && (format_i.device_private != 64'd0) && !device_private;
   assign beyond_bus     = !slot_inside && (pfn[63:PfnBits] != '0);
 
-  // The largest block that the entry and the driver vouch for; the slot alone where pfn and virtual address, or the
-  // block's two sides of the window, do not agree.
+  // The largest block that the entry and the driver vouch for; the slot alone where pfn and virtual
+  // address, or the block's two sides of the window, do not agree.
   assign entry_order = (entry_i >> format_i.order_shift) &
                        low_ones({2'b0, format_i.order_width});
   assign promised_order = (entry_order < {59'd0, max_order_i}) ? entry_order[5:0]
@@ -104,17 +104,18 @@ module hmm_entry_decoder
   //   ERROR                                            | POISON
   //   SPECIAL                                          | SPECIAL
   //   no VALID                                         | NOT_VALID
-  //   pfn misaligned, across the window's edge, in the window without DEVICE_PRIVATE, beyond the bus | MALFORMED
+  //   pfn misaligned, across the window's edge or beyond the bus,
+  //   or in the window without DEVICE_PRIVATE          | MALFORMED
   //   DEVICE_PRIVATE outside the window                | NOT_VALID (a foreign device's page)
   //   else                                             | NONE: translated
   always_comb begin
-    if (is_none)                                                        reason_o = REASON_NOT_PRESENT;
-    else if (is_error)                                                  reason_o = REASON_POISON;
-    else if (is_special)                                                reason_o = REASON_SPECIAL;
-    else if (!is_valid)                                                 reason_o = REASON_NOT_VALID;
-    else if (misaligned || slot_straddles || unmarked || beyond_bus)    reason_o = REASON_MALFORMED;
-    else if (device_private && !slot_inside)                            reason_o = REASON_NOT_VALID;
-    else                                                                reason_o = REASON_NONE;
+    if (is_none)                                                     reason_o = REASON_NOT_PRESENT;
+    else if (is_error)                                               reason_o = REASON_POISON;
+    else if (is_special)                                             reason_o = REASON_SPECIAL;
+    else if (!is_valid)                                              reason_o = REASON_NOT_VALID;
+    else if (misaligned || slot_straddles || unmarked || beyond_bus) reason_o = REASON_MALFORMED;
+    else if (device_private && !slot_inside)                         reason_o = REASON_NOT_VALID;
+    else                                                             reason_o = REASON_NONE;
   end
 
   // A pfn beyond the bus is MALFORMED, and a window is never larger than the bus.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The access engine, a client of the MMU: performs descriptors from a ring in host memory (read, write, copy and atomic
-// add over virtual addresses) in order, one at a time. See docs/engine.md.
+// The access engine, a client of the MMU: performs descriptors from a ring in host memory (read,
+// write, copy and atomic add over virtual addresses) in order, one at a time. See docs/engine.md.
 
 module hmm_engine
   import hmm_structures_pkg::*;
@@ -65,7 +65,8 @@ module hmm_engine
   line_t       move_write_line;
   logic [63:0] move_write_strobe;
 
-  // The ring uses the bus only between two descriptors; an answer goes to the one that a descriptor is with.
+  // The ring uses the bus only between two descriptors; an answer goes to the one that a descriptor
+  // is with.
   logic moving_q, moving_d;
 
   assign moving_d = move_start || (moving_q && !move_done);

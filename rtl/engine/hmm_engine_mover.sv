@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Performs one descriptor: moves its bytes in pieces that cross no 64-byte line of either side, each with translations
-// of its own. Holds a grant only while the bus transaction of that grant runs. Does not know the rings.
+// Performs one descriptor: moves its bytes in pieces that cross no 64-byte line of either side,
+// each with translations of its own. Holds a grant only while the bus transaction of that grant
+// runs. Does not know the rings.
 // See docs/engine.md, "How bytes are moved".
 
 module hmm_engine_mover
@@ -81,7 +82,7 @@ module hmm_engine_mover
   assign is_copy   = (descriptor_i.opcode == ENGINE_OPCODE_COPY);
   assign is_atomic = (descriptor_i.opcode == ENGINE_OPCODE_ATOMIC_ADD);
 
-  // ---- The piece ----------------------------------------------------------------------------------------------------
+  // ---- The piece --------------------------------------------------------------------------------
 
   logic [5:0]  source_offset, destination_offset;
   logic [6:0]  source_room, destination_room, room, piece;
@@ -104,7 +105,7 @@ module hmm_engine_mover
     return (line << up) | (line >> (10'(LineBits) - up));
   endfunction
 
-  // ---- The steps ----------------------------------------------------------------------------------------------------
+  // ---- The steps --------------------------------------------------------------------------------
 
   //   opcode      | the steps of a piece
   //   READ        | translate source, read, release; write the buffer
@@ -198,7 +199,7 @@ module hmm_engine_mover
     endcase
   end
 
-  // ---- Ports --------------------------------------------------------------------------------------------------------
+  // ---- Ports ------------------------------------------------------------------------------------
 
   assign req_valid_o  = (state_q == StateRequest);
   assign req_o.id     = Id;
@@ -282,7 +283,7 @@ module hmm_engine_mover
       (rsp_valid_i && (rsp_i.status == STATUS_OK)) |->
       ((rsp_i.pa[PageShift-1:0] == req_o.va[PageShift-1:0]) &&
        (permission_reason(req_o.access, rsp_i.write, rsp_i.atomic) == REASON_NONE)))
-    else $error("a translation is of another place in its page, or does not permit what was asked for");
+    else $error("a translation is of another place in its page, or does not permit the access");
 
   logic unused;
   assign unused = ^{descriptor_i.interrupt, descriptor_i.reserved_0, descriptor_i.reserved_1,

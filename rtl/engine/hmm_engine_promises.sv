@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the access engine promises as a client and on the bus, and what it is promised there, as assertions. Only
-// watches; no logic of the device depends on it. See docs/engine.md, "How bytes are moved".
+// What the access engine promises as a client and on the bus, and what it is promised there, as
+// assertions. Only watches; no logic of the device depends on it. See docs/engine.md, "How bytes
+// are moved".
 
 module hmm_engine_promises
   import hmm_structures_pkg::*;
@@ -76,7 +77,7 @@ module hmm_engine_promises
   logic unused_response;
   assign unused_response = ^{rsp_i.reason, rsp_i.pa[5:0], rsp_i.order, rsp_i.write, rsp_i.atomic};
 
-  // ---- No hold and wait ---------------------------------------------------------------------------------------------
+  // ---- No hold and wait -------------------------------------------------------------------------
 
   GrantAlone: assert property (@(posedge clk_i) disable iff (!rst_ni)
       grant_q |-> (!req_valid_i && !request_open_q))
@@ -89,7 +90,7 @@ module hmm_engine_promises
                        (!read_open_q || read_done_i) && (!write_open_q || write_done_i)))
     else $error("the engine releases what it does not hold, or before its bus transaction is done");
 
-  // ---- Only what was granted ----------------------------------------------------------------------------------------
+  // ---- Only what was granted --------------------------------------------------------------------
 
   ReadGranted: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (read_valid_i && grant_q) |->
@@ -105,7 +106,7 @@ module hmm_engine_promises
       ((read_valid_i && read_device_i) || (write_valid_i && write_device_i)) |-> grant_q)
     else $error("the engine reaches for device memory without a grant");
 
-  // ---- Valid and ready ----------------------------------------------------------------------------------------------
+  // ---- Valid and ready --------------------------------------------------------------------------
 
   EngineReqStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (req_valid_i && !req_ready_i) |=> (req_valid_i && $stable(req_i)))

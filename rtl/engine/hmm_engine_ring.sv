@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Takes descriptors from their ring in order, one at a time, hands the well-formed ones to the mover, and writes a
-// completion for each. Does not look at virtual memory. See docs/engine.md, "Rings".
+// Takes descriptors from their ring in order, one at a time, hands the well-formed ones to the
+// mover, and writes a completion for each. Does not look at virtual memory. See docs/engine.md,
+// "Rings".
 
 module hmm_engine_ring
   import hmm_structures_pkg::*;
@@ -86,7 +87,8 @@ module hmm_engine_ring
   logic off_bus;
   assign off_bus = (slot_address[52:PaBits] != '0) || (completion_address[52:PaBits] != '0);
 
-  // A descriptor that was abandoned is not reported: no completion is begun, the head does not count it.
+  // A descriptor that was abandoned is not reported: no completion is begun, the head does not
+  // count it.
   always_comb begin
     state_d           = state_q;
     abandoned_d       = abandoned_q || !enable_i;

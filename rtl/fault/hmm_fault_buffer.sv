@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The places of requests that missed: each is walked, and waits here when its walk ends in a fault that the host must
-// answer. Merges requests that fault on one page of one context under one tag, and carries answers out.
-// Does not walk and does not write records. See docs/interface.md, "Faults".
+// The places of requests that missed: each is walked, and waits here when its walk ends in a fault
+// that the host must answer. Merges requests that fault on one page of one context under one tag,
+// and carries answers out. Does not walk and does not write records. See docs/interface.md,
+// "Faults".
 
 module hmm_fault_buffer
   import hmm_structures_pkg::*;
@@ -12,7 +13,7 @@ module hmm_fault_buffer
 ) (
   input  logic                                clk_i,
   input  logic                                rst_ni,
-  input  logic                                wait_i,     // faults wait; else all are ABORTED at once
+  input  logic                                wait_i,  // faults wait; else all are ABORTED at once
   input  logic                                abandon_i,  // abort every waiting fault
   // Requests that missed, at most one taken a cycle
   input  logic            [Clients-1:0]       miss_valid_i,
@@ -47,7 +48,7 @@ module hmm_fault_buffer
   output logic                                waiting_o,  // a request waits for the host
   output logic                                merged_o,
   output logic                                replayed_o,
-  output logic [7:0]                          unrecorded_o  // waiting faults given up before they were recorded
+  output logic [7:0]                          unrecorded_o  // faults given up without a record
 );
 
   localparam int unsigned Places     = Slots + 1;
@@ -94,7 +95,7 @@ module hmm_fault_buffer
            (reason == REASON_BUS_ERROR) || (reason == REASON_MALFORMED);
   endfunction
 
-  // ---- Taking a miss -------------------------------------------------------------------------------------------------
+  // ---- Taking a miss ----------------------------------------------------------------------------
 
   logic    room, prefetch_room;
   index_t  free_index;
@@ -133,7 +134,7 @@ module hmm_fault_buffer
   assign take_index = (miss_i[take_client].access == ACCESS_PREFETCH) ? index_t'(Prefetch)
                                                                       : free_index;
 
-  // ---- Walks ---------------------------------------------------------------------------------------------------------
+  // ---- Walks ------------------------------------------------------------------------------------
 
   logic   walk_wanted;
   index_t walk_choice;
@@ -154,7 +155,7 @@ module hmm_fault_buffer
   assign walk_start_o   = !walking_q && !walk_busy_i && walk_wanted;
   assign walk_request_o = places_q[walk_index_q].request;
 
-  // ---- The host's answers --------------------------------------------------------------------------------------------
+  // ---- The host's answers -----------------------------------------------------------------------
 
   logic [Places-1:0] replayed, cancelled, given_up, tag_matches;
 
@@ -199,7 +200,7 @@ module hmm_fault_buffer
                             (tag_matches == '0);
   assign replayed_o       = (replayed != '0);
 
-  // ---- Answers to clients --------------------------------------------------------------------------------------------
+  // ---- Answers to clients -----------------------------------------------------------------------
 
   logic   walk_ends, walk_answers, walk_merges, leader_found, leader_answered;
   index_t leader, abort_choice;
@@ -253,7 +254,7 @@ module hmm_fault_buffer
     if (walk_answers || abort_answers) answer_valid_o[places_q[answered_index].client] = 1'b1;
   end
 
-  // ---- Records -------------------------------------------------------------------------------------------------------
+  // ---- Records ----------------------------------------------------------------------------------
 
   logic        record_wanted;
   index_t      record_choice;
@@ -300,7 +301,7 @@ module hmm_fault_buffer
     record_o.merged_count    = merged_count;
   end
 
-  // ---- The places ----------------------------------------------------------------------------------------------------
+  // ---- The places -------------------------------------------------------------------------------
 
   //   a place that is  | and                                            | becomes
   //   Free             | a miss is taken                                | Walk
@@ -336,7 +337,8 @@ module hmm_fault_buffer
       end else if (!leader_found) begin
         places_d[walk_index_q].state = PlaceFault;
       end
-      if (places_d[walk_index_q].state == PlaceFault || places_d[walk_index_q].state == PlaceReport) begin
+      if (places_d[walk_index_q].state == PlaceFault ||
+          places_d[walk_index_q].state == PlaceReport) begin
         places_d[walk_index_q].generation = places_q[walk_index_q].generation + 24'd1;
       end
     end
@@ -367,7 +369,9 @@ module hmm_fault_buffer
       if (given_up[i]) begin
         places_d[i].state  = PlaceAbort;
         places_d[i].reason = REASON_NO_CONTEXT;
-        if ((places_q[i].state == PlaceFault) && !being_recorded) unrecorded_o = unrecorded_o + 8'd1;
+        if ((places_q[i].state == PlaceFault) && !being_recorded) begin
+          unrecorded_o = unrecorded_o + 8'd1;
+        end
       end
       if ((places_q[i].state == PlaceReport) && !being_recorded &&
           (abandon_i || (answer_i.valid && (answer_i.kind == AnswerGiveUp) &&
@@ -438,7 +442,7 @@ module hmm_fault_buffer
     end
   end
 
-  // ---- Assertions ----------------------------------------------------------------------------------------------------
+  // ---- Assertions -------------------------------------------------------------------------------
 
   for (genvar g = 0; g < Places; g++) begin : gen_place_assert
     // A place waits under a tag only while the tag is there.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes fault records into the ring in host memory, one at a time, and publishes them: first the record's write
-// response, then the put counter, then the cause. A full ring makes records wait; nothing is lost.
+// Writes fault records into the ring in host memory, one at a time, and publishes them: first the
+// record's write response, then the put counter, then the cause. A full ring makes records wait;
+// nothing is lost.
 // See docs/interface.md, "Fault ring".
 
 module hmm_fault_recorder

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Brings the line reads of several readers onto one AXI4 read channel. Each has at most one read open; the id is the
-// reader's number. See docs/interface.md, "Memory bus".
+// Brings the line reads of several readers onto one AXI4 read channel. Each has at most one read
+// open; the id is the reader's number. See docs/interface.md, "Memory bus".
 
 module hmm_read_mux
   import hmm_pkg::*;

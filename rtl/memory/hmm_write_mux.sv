@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Brings the writes of several writers, each within one line, onto the AXI4 write channels. Each has at most one write
-// open; the id is the writer's number. See docs/interface.md, "Memory bus".
+// Brings the writes of several writers, each within one line, onto the AXI4 write channels. Each
+// has at most one write open; the id is the writer's number. See docs/interface.md, "Memory bus".
 
 module hmm_write_mux
   import hmm_pkg::*;
@@ -35,7 +35,8 @@ module hmm_write_mux
 );
 
   // Address and data go their own ways; the choice is held until both are taken.
-  logic                 held_q, held_d, address_taken_q, address_taken_d, data_taken_q, data_taken_d;
+  logic                 held_q, held_d;
+  logic                 address_taken_q, address_taken_d, data_taken_q, data_taken_d;
   logic [AxiIdBits-1:0] choice_q, choice_d, choice;
   logic                 offered, address_taken, data_taken;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The translation cache: fully associative, blocks of mixed orders, tagged with the PASID.
-// A fill drops every entry that it overlaps, so at most one entry matches. Holds only valid translations.
+// A fill drops every entry that it overlaps, so at most one entry matches. Holds only valid
+// translations.
 // See docs/interface.md, "Invalidation and fence".
 
 module hmm_tlb

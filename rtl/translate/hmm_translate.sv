@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One client port: takes requests one after the other, answers hits at once and hands misses to the fault buffer, so that
-// hits go on under misses and faults. Keeps the port's grants. Does not cache and does not walk.
+// One client port: takes requests one after the other, answers hits at once and hands misses to the
+// fault buffer, so that hits go on under misses and faults. Keeps the port's grants. Does not cache
+// and does not walk.
 // See docs/interface.md, "Client ports".
 
 module hmm_translate
@@ -49,7 +50,7 @@ module hmm_translate
   client_response_t response_q, response_d;
   logic [Ids-1:0]   grants_q, grants_d;
 
-  // ---- The request in hand -------------------------------------------------------------------------------------------
+  // ---- The request in hand ----------------------------------------------------------------------
 
   logic hit, done;
 
@@ -75,7 +76,7 @@ module hmm_translate
     end
   end
 
-  // ---- The response --------------------------------------------------------------------------------------------------
+  // ---- The response -----------------------------------------------------------------------------
 
   client_request_t answered;
   reason_e         reason;
@@ -107,7 +108,7 @@ module hmm_translate
     end
   end
 
-  // ---- Grants --------------------------------------------------------------------------------------------------------
+  // ---- Grants -----------------------------------------------------------------------------------
 
   always_comb begin
     grants_d = grants_q;
@@ -140,7 +141,7 @@ module hmm_translate
     end
   end
 
-  // ---- What client and device promise each other ---------------------------------------------------------------------
+  // ---- What client and device promise each other ------------------------------------------------
 
   ReqStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (req_valid_i && !req_ready_o) |=> (req_valid_i && $stable(req_i)))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walks the context table, the directories and the pfns array for one request at a time, and tells the translation or
-// the reason why there is none. An invalidation of what it reads drops the walk, which then starts anew; nothing that
-// was read before is used. A walk that ends in a reason fills no cache.
-// Does not keep translations. See docs/interface.md, "The walk".
+// Walks the context table, the directories and the pfns array for one request at a time, and tells
+// the translation or the reason why there is none. An invalidation of what it reads drops the walk,
+// which then starts anew; nothing that was read before is used. A walk that ends in a reason fills
+// no cache. Does not keep translations. See docs/interface.md, "The walk".
 
 module hmm_walker
   import hmm_structures_pkg::*;
@@ -71,7 +71,7 @@ module hmm_walker
   logic   dropped_q, dropped_d;      // an invalidation hit what was read: read on, use nothing
   logic   page_only_q, page_only_d;  // an invalidation hit a neighbour: trust this page alone
 
-  // ---- Invalidations -------------------------------------------------------------------------------------------------
+  // ---- Invalidations ----------------------------------------------------------------------------
 
   logic same_context, covers_page, drop_now, page_only_now;
 
@@ -83,7 +83,7 @@ module hmm_walker
                                           (invalidation_i.drop_range && covers_page));
   assign page_only_now = same_context && invalidation_i.drop_range;
 
-  // ---- What was read -------------------------------------------------------------------------------------------------
+  // ---- What was read ----------------------------------------------------------------------------
 
   logic [63:0]      word;
   logic [127:0]     context_words;
@@ -131,7 +131,7 @@ module hmm_walker
     .translation_o (entry_translation)
   );
 
-  // ---- Addresses -----------------------------------------------------------------------------------------------------
+  // ---- Addresses --------------------------------------------------------------------------------
 
   logic [52:0]          context_address;
   logic [LevelBits-1:0] root_index;
@@ -139,7 +139,7 @@ module hmm_walker
   assign context_address = {1'b0, context_base_i} + 53'({request_i.pasid, 4'd0});
   assign root_index      = request_i.va[VaBits-1 -: LevelBits];
 
-  // ---- The walk ------------------------------------------------------------------------------------------------------
+  // ---- The walk ---------------------------------------------------------------------------------
 
   logic    finished;       // the walk ends in this cycle, unless it was dropped
   reason_e walk_reason;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device under test behind the testbench's own types. The only place that names signals of hmm_device: for another
-// MMU, write another adapter.
+// The device under test behind the testbench's own types. The only place that names signals of
+// hmm_device: for another MMU, write another adapter.
 
 module hmm_adapter #(
   parameter int unsigned VaBits         = 48,

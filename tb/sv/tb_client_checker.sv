@@ -16,7 +16,8 @@ module tb_client_checker
   input id_t       rel_id_i
 );
 
-  // By id: a request waits for its response; a grant waits for its release; the request was a prefetch.
+  // By id: a request waits for its response; a grant waits for its release; the request was a
+  // prefetch.
   logic [Ids-1:0] asked_q, asked_d, granted_q, granted_d, prefetch_q, prefetch_d;
 
   always_comb begin

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C++ functions that the testbench calls; they stand in tb/cpp/dpi_*.cpp. None of them calls Python.
+// The C++ functions that the testbench calls; they stand in tb/cpp/dpi_*.cpp. None of them calls
+// Python.
 
 package tb_dpi_pkg;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event log: one row for everything of meaning, by cycle, and within a cycle in the order in which it stands here.
-// The rows' fields are said in tb/records.py (EventKind).
+// The event log: one row for everything of meaning, by cycle, and within a cycle in the order in
+// which it stands here. The rows' fields are said in tb/records.py (EventKind).
 
 module tb_events
   import tb_pkg::*;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host: performs the actions of the case's array one after the other, on memory and on the device's registers.
-// When an action starts and when it is done is said in tb/records.py.
+// The host: performs the actions of the case's array one after the other, on memory and on the
+// device's registers. When an action starts and when it is done is said in tb/records.py.
 
 module tb_host
   import tb_pkg::*;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory that host and device share: an AXI4 subordinate whose beats are whole lines, and the host's way in.
-// The bytes are Python's; latencies, pauses and error answers are numbers and marks of the case.
+// The memory that host and device share: an AXI4 subordinate whose beats are whole lines, and the
+// host's way in. The bytes are Python's; latencies, pauses and error answers are numbers and marks
+// of the case.
 //
-// All calls that touch the bytes stand in one process, in this order within a cycle: host, device write, device read.
-// A read sees memory as it is in the cycle of its address handshake.
+// All calls that touch the bytes stand in one process, in this order within a cycle: host, device
+// write, device read. A read sees memory as it is in the cycle of its address handshake.
 
 module tb_memory
   import tb_pkg::*;
@@ -60,7 +61,7 @@ module tb_memory
   settings_t   settings_q;
   logic [63:0] random_q;
 
-  // ---- Numbers of the case ---------------------------------------------------------------------
+  // ---- Numbers of the case ----------------------------------------------------------------------
 
   // Bits of random_q, each range for one decision.
   logic [3:0]  random_ar, random_r, random_aw, random_w, random_b;
@@ -68,7 +69,8 @@ module tb_memory
 
   assign {random_write, random_read, random_b, random_w, random_aw, random_r, random_ar} = random_q[51:0];
 
-  // A shift register of 64 bits that runs through all values but 0, 64 steps at a time (Marsaglia's xorshift).
+  // A shift register of 64 bits that runs through all values but 0, 64 steps at a time (Marsaglia's
+  // xorshift).
   function automatic logic [63:0] next_random(logic [63:0] random);
     random ^= random << 13;
     random ^= random >> 7;
@@ -105,7 +107,7 @@ module tb_memory
     end
   end
 
-  // ---- Memory ----------------------------------------------------------------------------------
+  // ---- Memory -----------------------------------------------------------------------------------
 
   axi_a_t write_addresses[$];
   axi_w_t write_beats[$];
@@ -216,7 +218,7 @@ module tb_memory
     end
   end
 
-  // ---- Rules of the bus ------------------------------------------------------------------------
+  // ---- Rules of the bus -------------------------------------------------------------------------
 
   tb_axi_checker u_axi_checker (
     .clk_i,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Types of the testbench's side of the device: what the adapter offers, and what a case's records hold.
+// Types of the testbench's side of the device: what the adapter offers, and what a case's records
+// hold.
 
 package tb_pkg;
 

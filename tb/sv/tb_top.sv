@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The top of the simulation. The clock comes from the simulation's program, everything else from here or from cocotb.
+// The top of the simulation. The clock comes from the simulation's program, everything else from
+// here or from cocotb.
 //
-// Client port and registers have two ways in: transactor and host (pin_client_i, pin_axil_i = 0), which work from the
-// case's arrays, or the pin_* inputs, which cocotb drives. What is on the ports shows at outputs either way.
+// Client port and registers have two ways in: transactor and host (pin_client_i, pin_axil_i = 0),
+// which work from the case's arrays, or the pin_* inputs, which cocotb drives. What is on the ports
+// shows at outputs either way.
 //
-// Logic that depends on an input is evaluated anew at every clock edge, whether the input changed or not. So the pins
-// pass through registers, which take them over when the program says that cocotb wrote something: in the same instant,
-// and at no cost while nobody uses them.
+// Logic that depends on an input is evaluated anew at every clock edge, whether the input changed
+// or not. So the pins pass through registers, which take them over when the program says that
+// cocotb wrote something: in the same instant, and at no cost while nobody uses them.
 
 module tb_top
   import tb_pkg::*;
@@ -100,7 +102,7 @@ module tb_top
   output logic        irq_edge_o
 );
 
-  // ---- Time ------------------------------------------------------------------------------------
+  // ---- Time -------------------------------------------------------------------------------------
 
   cycle_t cycle_q;
 
@@ -111,7 +113,7 @@ module tb_top
 
   assign cycle_o = cycle_q;
 
-  // ---- Pins ------------------------------------------------------------------------------------
+  // ---- Pins -------------------------------------------------------------------------------------
 
   pins_t pin_q;
 
@@ -140,7 +142,7 @@ module tb_top
     };
   end
 
-  // ---- Client port -----------------------------------------------------------------------------
+  // ---- Client port ------------------------------------------------------------------------------
 
   logic      transactor_req_valid, transactor_rsp_ready, transactor_rel_valid;
   request_t  req, transactor_req;
@@ -200,7 +202,7 @@ module tb_top
     .rel_id_i    (client_rel_id_o)
   );
 
-  // ---- Host and registers ----------------------------------------------------------------------
+  // ---- Host and registers -----------------------------------------------------------------------
 
   logic                     access_valid;
   host_access_t             access;
@@ -265,7 +267,7 @@ module tb_top
   assign pin_axil_rdata_o   = r.data;
   assign pin_axil_rresp_o   = r.resp;
 
-  // ---- Memory ----------------------------------------------------------------------------------
+  // ---- Memory -----------------------------------------------------------------------------------
 
   axi_a_t axi_aw, axi_ar;
   axi_w_t axi_w;
@@ -309,7 +311,7 @@ module tb_top
   assign axi_rdata_o  = axi_r.data;
   assign axi_rresp_o  = axi_r.resp;
 
-  // ---- Device ----------------------------------------------------------------------------------
+  // ---- Device -----------------------------------------------------------------------------------
 
   probe_t probe;
 
@@ -364,7 +366,7 @@ module tb_top
     .probe_o         (probe)
   );
 
-  // ---- Observers -------------------------------------------------------------------------------
+  // ---- Observers --------------------------------------------------------------------------------
 
   tb_events u_events (
     .clk_i         (clk),

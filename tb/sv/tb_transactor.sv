@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client: performs the requests of the case's array in order, keeps each grant for as long as the request's record
-// says, and releases it. When what becomes valid is said in tb/records.py.
+// The client: performs the requests of the case's array in order, keeps each grant for as long as
+// the request's record says, and releases it. When what becomes valid is said in tb/records.py.
 // Does not wait for Python, and does not judge answers: the checker and the scoreboard do.
 
 module tb_transactor

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward progress: while something of the case is open, a response, a release or an action's end must come every
-// so many cycles. Cycles in which a pause, hold or delay of the case itself runs do not count.
+// Forward progress: while something of the case is open, a response, a release or an action's end
+// must come every so many cycles. Cycles in which a pause, hold or delay of the case itself runs do
+// not count.
 
 module tb_watchdog
   import tb_pkg::*;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bench of the entry decoder and of the format check alone: many entries side by side under one format, so that words
-// which must never be linked as a table (of calls that failed, or that lost their sequence) meet the RTL all the same.
+// Bench of the entry decoder and of the format check alone: many entries side by side under one
+// format, so that words which must never be linked as a table (of calls that failed, or that lost
+// their sequence) meet the RTL all the same.
 
 module tb_decoder
   import hmm_structures_pkg::*;

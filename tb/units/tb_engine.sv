@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bench of the access engine alone: the MMU and the memory behind its ports are models in Python, which is called once a
-// transfer and never once a cycle.
+// Bench of the access engine alone: the MMU and the memory behind its ports are models in Python,
+// which is called once a transfer and never once a cycle.
 
 module tb_engine
   import hmm_structures_pkg::*;

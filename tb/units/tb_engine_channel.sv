@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The far end of one of the access engine's channels: takes a transfer after a pause, tells the Python side, which looks
-// up the answer while time stands still, and answers after a delay.
+// The far end of one of the access engine's channels: takes a transfer after a pause, tells the
+// Python side, which looks up the answer while time stands still, and answers after a delay.
 
 module tb_engine_channel (
   input  logic        clk,

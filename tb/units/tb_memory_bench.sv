@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The testbench's memory alone, with its AXI4 port at pins. Named as the simulation's program wants the top.
+// The testbench's memory alone, with its AXI4 port at pins. Named as the simulation's program wants
+// the top.
 
 module tb_top
   import tb_pkg::*;
