@@ -287,6 +287,29 @@ def test_driver_service_lost_page_among_others() -> None:
     loop.finish()
 
 
+def test_driver_service_lost_page_read_and_written() -> None:
+    """Two faults of one lost page, a read and a write, are both cancelled, at once.
+
+    Stimulus: both records in one batch, beside one of a good page.
+    Checking: two cancels and one replay, after three calls: the range, and each page by itself.
+    Covers: DRIVER-CANCEL, DRIVER-APART.
+    """
+    loop = ClosedLoop(driver=NotingDriver)
+
+    async def scenario() -> None:
+        mm = await space_with(loop, 2)
+        await cpu_write(mm, PLACE, bytes(2 * PAGE_BYTES))
+        await memory_failure(loop.frames, mm.page_table.lookup(PLACE + PAGE_BYTES).pfn)
+        await loop.driver.service([record(1, 1, Access.WRITE), record(2, 0, Access.READ), record(3, 1, Access.READ)])
+        counters = loop.driver.counters
+        assert (counters.cancels, counters.replays, counters.hmm_calls) == (2, 1, 3)
+        driver = loop.driver
+        assert isinstance(driver, NotingDriver)
+        assert driver.asked == [(PLACE, [1, 3]), (PLACE, [1]), (PLACE + PAGE_BYTES, [3])]
+
+    loop.run(scenario())
+
+
 def test_driver_service_contexts() -> None:
     """Contexts are apart; a PASID can be bound again to another address space; faults of an unbound one are aborted.
 

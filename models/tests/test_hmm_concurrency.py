@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from models.arrays import PAGE_BYTES
+from models.driver.device_memory import DeviceMemory
 from models.hmm import (
     Advice,
     CpuAccessError,
@@ -267,3 +268,27 @@ def test_hmm_concurrency_device_that_gives_nothing_back() -> None:
         threads.bench.pagemap.migrate_to_ram = handler
         with pytest.raises(CpuAccessError, match="SIGBUS"):
             threads.run(cpu_read(threads.mm, PLACE, 3))
+
+
+def test_hmm_concurrency_page_asked_back_by_two() -> None:
+    """Two spaces that want a shared page back from a device at the same time: one moves it, the other waits for that.
+
+    Stimulus: the parent's read stopped before the child's entry is cut off; a read of the child.
+    Checking: the child waits, and does not turn in circles; bytes; the page moved once.
+    Covers: MIGRATION, CONCURRENT.
+    """
+    threads = TwoThreads()
+    DeviceMemory(threads.bench.pagemap)
+    child = threads.page(b"old data", shared=True)
+    assert child is not None
+    threads.run(threads.bench.to_device(PLACE, LAST))
+    first = threads.stop_at(cpu_read(threads.mm, PLACE, 8), "migrate: collect next table")
+    second = threads.bench.scheduler.start(cpu_read(child, PLACE, 8), "second")
+    for _ in range(20):
+        if not second.blocked:
+            threads.bench.scheduler.step(second)
+    assert second.blocked
+    assert threads.finish(first) == b"old data"
+    assert threads.finish(second) == b"old data"
+    assert child.page_table.lookup(PLACE) == threads.mm.page_table.lookup(PLACE)
+    threads.check_all_free(child)

@@ -24,6 +24,7 @@ from models.hmm import (
     hmm_vma_range_done,
     memory_failure,
 )
+from models.physical_memory import Owner
 from models.tests.hmm_bench import PLACE, HmmBench
 
 
@@ -288,5 +289,34 @@ def test_hmm_system_calls_write_to_page_nobody_shares(pages: int) -> None:
         assert mm.page_table.lookup(PLACE).pfn != before.pfn
         assert [(update.start, update.end) for update in bench.mirror.updates][-1] == (PLACE, PLACE + PAGE_BYTES)
         assert await cpu_read(child, PLACE, 4) == b"more"
+
+    bench.scheduler.run(scenario())
+
+
+def test_hmm_system_calls_owner_of_pages() -> None:
+    """Memory that holds a page belongs to DATA as long as somebody maps it, and to nobody afterwards.
+
+    Stimulus: a page written and unmapped; a page in device memory.
+    Checking: the owner map of both memories.
+    Covers: OWNER, MM-REFERENCES.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        va = await mm.mmap(0, PAGE_BYTES)
+        await cpu_write(mm, va, b"x")
+        address = mm.page_table.lookup(va).pfn * PAGE_BYTES
+        memory, device_memory = bench.frames.system.memory, bench.pagemap.pool.memory
+        last = PAGE_BYTES - 8
+        assert memory.owner_of(address) is memory.owner_of(address + last) is Owner.DATA
+        await bench.to_device(va, va + PAGE_BYTES)
+        assert memory.owner_of(address) is memory.owner_of(address + last) is Owner.NONE
+        offset = bench.pagemap.pool.address(mm.page_table.lookup(va).pfn)
+        assert device_memory.owner_of(offset) is Owner.DATA
+        await mm.munmap(va, PAGE_BYTES)
+        assert device_memory.owner_of(offset) is Owner.NONE
+        assert memory.owner_of(0) is Owner.NONE
+        assert mm.frames.zero_pfn != 0
 
     bench.scheduler.run(scenario())
