@@ -2,7 +2,7 @@
 // One client port: takes requests one after the other, answers hits at once and hands misses to the
 // fault buffer, so that hits go on under misses and faults. Keeps the port's grants. Does not cache
 // and does not walk.
-// See docs/interface.md, "Client ports".
+// See docs/interface.md, "Client port".
 
 module hmm_translate
   import hmm_structures_pkg::*;
