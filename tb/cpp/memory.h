@@ -27,6 +27,7 @@ enum Owner : std::uint8_t {
   kOwnerCommand = 4,
   kOwnerFence = 5,
   kOwnerFault = 6,
+  kOwnerData = 7,
   kOwnerClassMask = 0x0f,
   kOwnerReadError = 0x40,
   kOwnerWriteError = 0x80,

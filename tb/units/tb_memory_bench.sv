@@ -75,6 +75,8 @@ module tb_top
     .access_i        (no_access),
     .access_value_o  (unused_value),
     .access_status_o (unused_status),
+    .data_valid_i    (1'b0),
+    .data_id_i       ('0),
     .aw_valid_i      (awvalid_i),
     .aw_ready_o      (awready_o),
     .aw_i            (aw),
