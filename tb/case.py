@@ -94,8 +94,9 @@ class Case:
     """Everything that a simulation needs, and nothing that is not data.
 
     `actions` begins with the writes that set the device up (tb.host_script makes them). Memory that no region of
-    `image` covers is 0 and nobody's. `request_data` has a row for each request, or none at all if no request moves data
-    (see tb.records.DATA_BYTES); a run works on a copy of it. `interrupt_enable` is what the set-up writes into INTERRUPT_ENABLE.
+    `image` covers is 0 and nobody's. `request_data` has a row for each request (see tb.records.DATA_BYTES), or none at
+    all if no request moves data; a run works on a copy. `interrupt_enable` is what the set-up writes into
+    INTERRUPT_ENABLE.
     `parameters`: what the scenario was built from, for the command that runs it again.
     """
 
@@ -255,7 +256,8 @@ def _regions(arrays: dict[str, NDArray[Any]]) -> list[Region]:
 class CaseResult:
     """What the simulator gives back. Arrays have the dtypes of tb.records, one row for each row of the case's arrays.
 
-    `request_data`: the case's, with what READ and ATOMIC brought. `counters`: the device's counters by register name, read after a latch at the end. `owner_violation`,
+    `request_data`: the case's, with what READ and ATOMIC brought.
+    `counters`: the device's counters by register name, read after a latch at the end. `owner_violation`,
     `assertion_failure`, `dump`: the first one in words, and who waits for whom if the case stalled.
     """
 

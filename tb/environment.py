@@ -15,8 +15,8 @@ from models.errors import UserError
 from models.physical_memory import PhysicalMemory
 from tb.adapter.top import Top
 from tb.case import Case, CaseResult, MemorySettings, fill_memory
-from tb.drain import counter_values, drain_actions
 from tb.data_checks import check_shapes
+from tb.drain import counter_values, drain_actions
 from tb.dump import describe_stall
 from tb.records import (
     ACTION_RESULT_DTYPE,

@@ -24,13 +24,13 @@ INVARIANTS: dict[str, str] = {
     "I20": "Isolation: one address space never sees or changes translations of another.",
     "ANSWER": "An answer says what the tables say, in every field.",
     "REASON": "The reason is the first that applies in the order of the contract.",
-    "IDS": "An id of a port is busy from request to release, or to a response without a grant, and used once at a time.",
+    "IDS": "An id of a port is busy from request to release, or to a response without a grant, and used once at once.",
     "DATA": "A client's load brings what the last access left, and data move only under the grant and as asked.",
     "COMMANDS": "Commands are taken once each, in ring order, as they were written; malformed ones are skipped.",
     "FENCES": "Fences complete in the order in which they were taken, and all of them complete.",
     "LOG": "The event log, the counters and the records of requests tell the same story.",
     "HOST": "What the host reads and how the bus answers it is what the case expects.",
-    "OWNER": "The device reads only tables and commands, and writes only fence values and fault records; clients only data.",
+    "OWNER": "The device uses only tables, rings and fence values, each as meant, and data only under a grant.",
     "ASSERTION": "No assertion of the device or of a protocol checker fails.",
 }
 """What is checked, by name, each in a sentence."""

@@ -163,8 +163,8 @@ def _check_ids(case: Case, result: CaseResult, complete: Flags) -> list[Failure]
     return [
         Failure(
             "IDS",
-            f"request {int(rows[order[place + 1]])} took id {int(other['id'][place])} of client {int(client[place])} before request "
-            f"{int(rows[order[place]])} was through with it in cycle {int(end[place])}",
+            f"request {int(rows[order[place + 1]])} took id {int(other['id'][place])} of client {int(client[place])} "
+            f"before request {int(rows[order[place]])} was through with it in cycle {int(end[place])}",
             int(other["accept_cycle"][place]),
         )
         for place in np.flatnonzero(reused)[:NAMED]

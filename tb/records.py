@@ -182,7 +182,8 @@ class EventKind(IntEnum):
     tb/sv/tb_events.sv: responses, and releases, by client."""
 
     TRANSLATION = 1
-    """A response OK: va, pa, pasid, client, id, code = access, extra = order | write << 8 | atomic << 9 | memory << 10."""
+    """A response OK: va, pa, pasid, client, id, code = access, extra = order | write << 8 | atomic << 9 |
+    memory << 10."""
     FAULT = 2
     """A response ABORTED: va, pasid, client, id, code = access, reason."""
     GRANT_END = 3

@@ -40,6 +40,10 @@ TB_API void tb_map_memory(std::uint8_t* bytes, std::uint8_t* owners, std::uint64
   testbench().memory = tb::Memory(bytes, owners, base, size);
 }
 
+TB_API void tb_map_device_memory(std::uint8_t* bytes, std::uint8_t* owners, std::uint64_t size) {
+  testbench().device_memory = tb::Memory(bytes, owners, 0, size);
+}
+
 // The data of the requests, kDataBytes each; the transactors move them. Stands until tb_clear().
 TB_API void tb_set_request_data(std::uint8_t* rows) { testbench().request_data = rows; }
 

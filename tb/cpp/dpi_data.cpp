@@ -11,14 +11,13 @@ using tb::testbench;
 
 namespace {
 
-constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::uint32_t kAtomicBytes = 8;
 
 // Why the access is wrong by itself, or under its grant as of `cycle`; empty if it is not.
 std::string fault_in(unsigned long long cycle, const tb::Request& request, const tb::Response& response) {
   const bool atomic = request.access == tb::kAccessAtomic;
   if (testbench().request_data == nullptr) return "the case has no data rows";
-  if (request.length > tb::kDataBytes || request.va % kPageBytes + request.length > kPageBytes) {
+  if (request.length > tb::kDataBytes || request.va % tb::kPageBytes + request.length > tb::kPageBytes) {
     return tb::format_text("%u bytes do not fit a data row and the page", request.length);
   }
   if (atomic && (request.length != kAtomicBytes || request.va % kAtomicBytes != 0)) {
@@ -37,7 +36,7 @@ std::string fault_in(unsigned long long cycle, const tb::Request& request, const
   }
   constexpr auto kBoth = tb::kPermissionWrite | tb::kPermissionAtomic;
   if (atomic && (response.permissions & kBoth) != kBoth) return "the grant does not permit an atomic access";
-  if (response.pa % kPageBytes != request.va % kPageBytes) return "not in the granted page";
+  if (response.pa % tb::kPageBytes != request.va % tb::kPageBytes) return "not in the granted page";
   return "";
 }
 
@@ -79,14 +78,13 @@ void tb_move_data(unsigned long long cycle, unsigned char client, unsigned char 
   const auto& request = clients.requests[row];
   auto& response = clients.responses[row];
   auto wrong = fault_in(cycle, request, response);
-  const auto& memory = state.memory;
-  if (wrong.empty() && response.memory != 0) wrong = "there is no device memory";
+  const auto& memory = response.memory != 0 ? state.device_memory : state.memory;
   if (wrong.empty()) wrong = fault_at(memory, response.pa, request.length);
   if (!wrong.empty()) {
-    state.add_violation(tb::format_text("cycle %llu: access %u of %u bytes by client %u, id %u, request %u, va 0x%llx, pa 0x%llx: %s",
-                                        cycle, request.access, request.length, client, id, row,
-                                        static_cast<unsigned long long>(request.va),
-                                        static_cast<unsigned long long>(response.pa), wrong.c_str()));
+    state.add_violation(tb::format_text(
+        "cycle %llu: access %u of %u bytes by client %u, id %u, request %u, va 0x%llx, pa 0x%llx of %s memory: %s", cycle,
+        request.access, request.length, client, id, row, static_cast<unsigned long long>(request.va),
+        static_cast<unsigned long long>(response.pa), response.memory != 0 ? "device" : "system", wrong.c_str()));
     return;
   }
   response.data_cycle = cycle;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// All client ports but that of the engine inside the device: a transactor for each, or, on port 1,
-// pins, while the others are idle; and the rules of each port.
+// The clients. Client 0, the engine inside the device, has no port: its grants are told to the
+// memory. Each of the others is a transactor, or pins on port 1 while the others are idle; and the
+// rules of each port are checked.
 
 module tb_clients
   import tb_pkg::*;
@@ -12,6 +13,7 @@ module tb_clients
   input  logic                    rst_ni,
   input  cycle_t                  cycle_i,
   input  pins_t                   pin_i,
+  input  probe_t                  probe_i,
   // Client ports
   output logic      [Clients-1:1] req_valid_o,
   input  logic      [Clients-1:1] req_ready_i,
@@ -26,6 +28,7 @@ module tb_clients
   // Order between requests and the host's actions
   input  count_t                  actions_complete_i,
   output count_t                  responses_complete_o,  // of all ports
+  output logic                    progress_o,            // a response or a release somewhere
   output logic                    waits_by_plan_o        // a pause or a hold runs on some port
 );
 
@@ -96,11 +99,19 @@ module tb_clients
     );
   end
 
+  tb_inner_grants u_inner_grants (
+    .clk_i,
+    .rst_ni,
+    .probe_i
+  );
+
   always_comb begin
     responses_complete_o = '0;
     for (int unsigned i = 1; i < Clients; i++) responses_complete_o += responses_complete[i];
   end
 
   assign waits_by_plan_o = waits_by_plan != '0;
+  assign progress_o      = rsp_valid_i != '0 || rel_valid_o != '0 || probe_i.inner_response ||
+      probe_i.inner_release;
 
 endmodule

@@ -154,7 +154,8 @@ module tb_top
   response_t [Clients-1:1] rsp;
   id_t       [Clients-1:1] rel_id;
   count_t                  responses_complete, actions_complete;
-  logic                    client_waits, host_waits;
+  logic                    client_progress, client_waits, host_waits;
+  probe_t                  probe;
 
   tb_clients #(
     .Clients (Clients)
@@ -163,6 +164,7 @@ module tb_top
     .rst_ni               (rst_n),
     .cycle_i              (cycle_q),
     .pin_i                (pin_q),
+    .probe_i              (probe),
     .req_valid_o          (req_valid),
     .req_ready_i          (req_ready),
     .req_o                (req),
@@ -174,11 +176,11 @@ module tb_top
     .data_valid_o         (data_valid),
     .actions_complete_i   (actions_complete),
     .responses_complete_o (responses_complete),
+    .progress_o           (client_progress),
     .waits_by_plan_o      (client_waits)
   );
 
-  assign clients_req_valid_o  = req_valid;
-  assign clients_req_ready_o  = req_ready;
+  assign {clients_req_valid_o, clients_req_ready_o} = {req_valid, req_ready};
   assign pin_req_ready_o      = client_req_ready_o && pin_q.client;
   assign client_req_valid_o   = req_valid[1];
   assign client_req_ready_o   = req_ready[1];
@@ -314,8 +316,6 @@ module tb_top
 
   // ---- Device -----------------------------------------------------------------------------------
 
-  probe_t probe;
-
   hmm_adapter #(
     .VaBits         (VaBits),
     .Clients        (Clients),
@@ -393,7 +393,7 @@ module tb_top
   tb_watchdog u_watchdog (
     .clk_i           (clk),
     .rst_ni          (rst_n),
-    .progress_i      (action_done || rsp_valid != '0 || rel_valid != '0),
+    .progress_i      (action_done || client_progress),
     .waits_by_plan_i (client_waits || host_waits)
   );
 

@@ -66,7 +66,7 @@ class FakeDevice:
         )
         self.responses = np.zeros(case.requests.size, dtype=RESPONSE_DTYPE)
         self.results = np.zeros(case.actions.size, dtype=ACTION_RESULT_DTYPE)
-        self.events: list[tuple[int, int, int, int, int, int, int, int, int]] = []
+        self.events: list[tuple[int, int, int, int, int, int, int, int, int, int]] = []
         self.counts = dict.fromkeys(("REQUESTS", "ABORTED", "INVALIDATIONS", "FENCES"), 0)
         self.cache: dict[tuple[int, int], Answer] = {}
         self.grants: dict[int, int] = {}
