@@ -295,6 +295,30 @@ async def test_engine_switched_off(dut: SimHandleBase) -> None:
 
 
 @cocotb.test()
+async def test_engine_asks_while_translation_is_off(dut: SimHandleBase) -> None:
+    """
+    Stimulus: a descriptor while translation is off; then translation is switched on.
+    Checking: the device is busy while the engine has the descriptor, for memory is used; then the descriptor is done.
+    Covers: ENGINE-OFF, STATUS-BUSY
+    """
+    bench = await begin(dut, 8, mapped=1)
+    control = await bench.device.read_register(Register.CONTROL)
+    await bench.device.write_register(Register.CONTROL, control & ~registers.CONTROL_ENABLE.mask)
+    await bench.quiet()
+    status = await bench.device.read_register(Register.STATUS)
+    assert not registers.STATUS_ENABLED.extract(status) and not registers.STATUS_BUSY.extract(status)
+    await bench.engine.submit(add_descriptor(page_va(0), 5))
+    await bench.quiet()
+    status = await bench.device.read_register(Register.STATUS)
+    assert not registers.STATUS_ENABLED.extract(status) and registers.STATUS_BUSY.extract(status)
+    assert not bench.engine.look()
+    await bench.device.write_register(Register.CONTROL, control)
+    all_ok(await bench.engine.wait(1))
+    bench.expected[0:8].view(np.uint64)[0] += np.uint64(5)
+    await bench.finish()
+
+
+@cocotb.test()
 async def test_engine_stale_data_caught(dut: SimHandleBase) -> None:
     """
     Stimulus: a host that frees a page without INVALIDATE and FENCE, and an engine that still has its translation.
