@@ -11,7 +11,7 @@ import pytest
 from sim.build import Flavour, build, configurations
 from sim.simulation import read_summaries, simulate, write_spec
 from tb.scenarios import SCENARIOS
-from tb.scenarios.builder import VA_BITS
+from tb.scenarios.builder import PORTS, VA_BITS
 
 SEEDS: dict[str, int] = {
     "smoke": 2,
@@ -20,6 +20,7 @@ SEEDS: dict[str, int] = {
     "random_tables": 8,
     "pressure": 4,
     "invalidate": 10,
+    "clients": 6,
     "races": 8,
     "fences": 6,
     "bus_errors": 2,
@@ -98,11 +99,12 @@ def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, confi
 
 def test_builder_knows_the_configurations() -> None:
     """
-    Stimulus: The configurations that can be built, and the address widths that scenarios take them to have.
+    Stimulus: The configurations that can be built, and the address widths and client ports that scenarios take them to have.
     Checking: They are the same.
     Covers: SCENARIO-CONFIGURATION
     """
     assert {name: parameters["VaBits"] for name, parameters in configurations().items()} == VA_BITS
+    assert {name: parameters["Clients"] - 1 for name, parameters in configurations().items()} == PORTS
 
 
 @pytest.mark.simulation
