@@ -105,7 +105,7 @@ class CaseBuilder:
         self._clean: list[tuple[int, int, int, int]] = []
 
     def ask(self, requests: Requests, data: RequestData | None = None) -> None:
-        """Appends requests. `data`: uint8[n, DATA_BYTES], what they move; a case has it for all requests or for none."""
+        """Appends requests. `data`: uint8[n, DATA_BYTES], what they move; for all requests of a case or for none."""
         self._requests.append(requests)
         if data is not None:
             self._data.append(data)

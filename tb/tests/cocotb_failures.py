@@ -46,7 +46,7 @@ async def test_stall_caught(dut: SimHandleBase) -> None:
     builder.ask(page_requests([0], after_action=len(builder.script) + 1))
     result = await environment.run(builder.build())
     assert result.stalled
-    assert "request 0 (READ va 0x10000000 pasid 3) is the next" in result.dump
+    assert "request 0 (READ va 0x10000000 pasid 3 client 1) is the next" in result.dump
 
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")

@@ -279,9 +279,9 @@ async def memory_bad_accesses(dut: SimHandleBase) -> None:
     writes: list[tuple[int, int, int, int, str]] = [
         (BASE + LINE, word, LINE_SIZE, OKAY, ""),
         (BASE + LINE, 0, LINE_SIZE, OKAY, ""),
-        (BASE + LINE, word << 8, LINE_SIZE, SLVERR, "neither fence values nor"),
-        (BASE + LINE, word << 4, LINE_SIZE, SLVERR, "neither fence values nor"),
-        (BASE, word, LINE_SIZE, SLVERR, "neither fence values nor"),
+        (BASE + LINE, word << 8, LINE_SIZE, SLVERR, "neither fence values, one whole record"),
+        (BASE + LINE, word << 4, LINE_SIZE, SLVERR, "neither fence values, one whole record"),
+        (BASE, word, LINE_SIZE, SLVERR, "neither fence values, one whole record"),
         (BASE + LINE, word, 3, SLVERR, "not one aligned beat"),
         (end, word, LINE_SIZE, DECERR, ""),
     ]
