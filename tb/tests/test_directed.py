@@ -12,7 +12,12 @@ from sim.paths import ROOT
 from sim.simulation import simulate
 from tb.tests.change_rows import ROWS
 
-MODULES = ["cocotb_changes"]
+RUNS: list[tuple[str, Flavour, str | None]] = [
+    ("cocotb_changes", "checked", None),
+    ("cocotb_storm", "fast", "test_storm_long"),
+    ("cocotb_storm", "checked", "test_storm_short"),
+]
+"""Modules, the build that each runs in, and which of its tests (None: all)."""
 
 
 def table_of_changes() -> list[tuple[str, ...]]:
@@ -40,13 +45,12 @@ def test_change_table_is_what_is_proved() -> None:
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("flavour", ["checked"])
-@pytest.mark.parametrize("module", MODULES)
-def test_directed_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("module", "flavour", "tests"), RUNS)
+def test_directed_module_passes(module: str, flavour: Flavour, tests: str | None, tmp_path: Path, seed: int) -> None:
     """
     Stimulus: the cocotb tests of one module.
     Checking: all pass.
-    Covers: CHANGE-TABLE
+    Covers: CHANGE-TABLE, FAULT-STORM
     """
-    outcome = simulate(build(flavour), f"tb.tests.{module}", out=tmp_path, seed=seed)
+    outcome = simulate(build(flavour), f"tb.tests.{module}", out=tmp_path, seed=seed, testcase=tests)
     assert outcome.passed, outcome.failure
