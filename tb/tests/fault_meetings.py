@@ -98,7 +98,7 @@ class Meetings:
             await self.bench.expect_ok(place, page)
 
     def expect_no_gap(self, distances: Iterable[int] | None = None) -> None:
-        """Errors: AssertionError unless CONSECUTIVE distances or more, without a gap, reach REACH cycles to both sides."""
+        """Errors: AssertionError unless CONSECUTIVE distances or more, without a gap, reach REACH cycles both ways."""
         seen = set(self.distances if distances is None else distances)
         first = last = 0
         while first - 1 in seen:

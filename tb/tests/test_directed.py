@@ -18,6 +18,8 @@ RUNS: list[tuple[str, Flavour, str | None]] = [
     ("cocotb_storm", "checked", "test_storm_short"),
     ("cocotb_meetings", "checked", None),
     ("cocotb_leaving", "checked", None),
+    ("cocotb_page_kinds", "checked", None),
+    ("cocotb_planted", "checked", None),
 ]
 """Modules, the build that each runs in, and which of its tests (None: all)."""
 
@@ -52,7 +54,8 @@ def test_directed_module_passes(module: str, flavour: Flavour, tests: str | None
     """
     Stimulus: the cocotb tests of one module.
     Checking: all pass.
-    Covers: CHANGE-TABLE, FAULT-STORM, FAULT-MEET-RECORD, FAULT-MEET-MERGE, FAULT-UNBIND, FAULT-DISABLE
+    Covers: CHANGE-TABLE, FAULT-STORM, FAULT-MEET-RECORD, FAULT-MEET-MERGE, FAULT-UNBIND, FAULT-DISABLE, PAGE-KINDS,
+        PLANTED
     """
     outcome = simulate(build(flavour), f"tb.tests.{module}", out=tmp_path, seed=seed, testcase=tests)
     assert outcome.passed, outcome.failure
