@@ -11,6 +11,8 @@ import numpy as np
 from models.arrays import PAGE_SHIFT, Words
 from models.errors import UserError
 from models.hmm import HmmError, MapFlags, MemoryMap, Prot, RemapFlags, cpu_write
+from models.hmm.memory_map import PROTECTION_FLAGS
+from models.hmm.vma import VmFlags
 from models.program_recording import EventKind, MappingFlag
 from models.program_replay.content import initial_page
 from models.program_replay.ledger import effective
@@ -84,6 +86,14 @@ async def _fill(mm: MemoryMap, mapping: int, pages: Words) -> None:
 
 
 async def _remap(mm: MemoryMap, old: int, old_length: int, new: int, new_length: int) -> None:
+    area = mm.vmas.find(old)
+    if area is not None and VmFlags.VM_SHARED in area.flags and new_length > old_length:
+        # What a shared mapping grows into may hold bytes of the past; by our rule all that grows begins as zeros.
+        protection = Prot(int(area.flags & PROTECTION_FLAGS))
+        if new != old:
+            await _remap(mm, old, old_length, new, old_length)
+        await mm.mmap(new + old_length, new_length - old_length, protection, MapFlags.MAP_SHARED | FIXED)
+        return
     if new == old:
         if new_length > old_length:
             # The kernel found room; whatever we have there was taken for mapped only because it is used later.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording as work: pieces that a device performs, calls between them, and what every load must find.
 
-An access becomes pieces that lie in one 64-byte line each; on the engine's lane a short one stays whole. All pieces of
-one page are on one lane, so a lane that keeps the order inside a page keeps the program's. Source: docs/programs.md.
+An access is one piece if it has at most 64 bytes, wherever it lies in its page; a longer one is cut at 64-byte lines.
+All pieces of a page are on one lane, so a lane that keeps the order inside a page keeps the program's.
+Source: docs/programs.md.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class PlanOptions:
 
     lanes: how many; lane 0 is the engine's.
     engine_share: one page of so many goes to the engine, the others to the other lanes in turn.
-    atomics: whether an aligned load-and-store of 8 bytes on the engine's lane is one atomic addition.
+    atomics: whether an aligned load-and-store of 8 bytes is one atomic addition, else a load and a store.
     writes: whether the device can be given pages to write to.
     """
 
@@ -145,31 +146,29 @@ def make_plan(recording: ProgramRecording, options: PlanOptions, *, first_access
 
 
 def _pieces(events: Array, is_access: NDArray[np.bool_], options: PlanOptions) -> Array:
-    """Every access cut at lines, load before store, in program order; `allowed` and `place` are not filled in."""
+    """Every access, load before store, long ones cut, in program order; `allowed` and `place` are not filled in."""
     accesses = events[is_access]
-    lane = _lanes(accesses["address"] >> np.uint64(PAGE_SHIFT), options)
     address, length = accesses["address"].astype(np.int64), accesses["length"].astype(np.int64)
     modifies = accesses["kind"] == EventKind.MODIFY
-    engine = lane == ENGINE_LANE
-    adds = modifies & engine & (length == WORD_LENGTH) & (address % WORD_LENGTH == 0) & options.atomics
-    whole = engine & (length <= LINE_BYTES)
-    lines = np.where(whole, 1, (address + length - 1) // LINE_BYTES - address // LINE_BYTES + 1)
+    adds = modifies & (length == WORD_LENGTH) & (address % WORD_LENGTH == 0) & options.atomics
+    whole = length <= LINE_BYTES
+    parts = np.where(whole, 1, (address + length - 1) // LINE_BYTES - address // LINE_BYTES + 1)
     rounds = np.where(modifies & ~adds, 2, 1)
-    # One row for each (access, load or store, line).
-    row = np.repeat(np.arange(len(accesses)), lines * rounds)
-    inside = np.arange(row.size) - np.repeat(np.cumsum(lines * rounds) - lines * rounds, lines * rounds)
-    line = inside % lines[row]
-    begin = np.where(line == 0, address[row], (address[row] // LINE_BYTES + line) * LINE_BYTES)
-    end = np.where(whole[row], address[row] + length[row], (begin // LINE_BYTES + 1) * LINE_BYTES)
-    end = np.minimum(end, address[row] + length[row])
+    # One row for each (access, load or store, part).
+    row = np.repeat(np.arange(len(accesses)), parts * rounds)
+    inside = np.arange(row.size) - np.repeat(np.cumsum(parts * rounds) - parts * rounds, parts * rounds)
+    part = inside % parts[row]
+    begin = np.where(part == 0, address[row], (address[row] // LINE_BYTES + part) * LINE_BYTES)
+    end = np.minimum((begin // LINE_BYTES + 1) * LINE_BYTES, address[row] + length[row])
+    end = np.where(whole[row], address[row] + length[row], end)
     kind = accesses["kind"][row]
-    stores = np.where(kind == EventKind.MODIFY, inside >= lines[row], kind == EventKind.WRITE)
+    stores = np.where(kind == EventKind.MODIFY, inside >= parts[row], kind == EventKind.WRITE)
     pieces = np.zeros(row.size, dtype=PIECE_DTYPE)
     pieces["va"], pieces["length"] = begin, end - begin
     pieces["event"] = np.flatnonzero(is_access)[row]
     pieces["segment"] = np.cumsum(~is_access)[is_access][row]
     pieces["operation"] = np.where(adds[row], Operation.ADD, stores)
-    pieces["lane"] = lane[row]
+    pieces["lane"] = _lanes(accesses["address"] >> np.uint64(PAGE_SHIFT), options)[row]
     return pieces
 
 

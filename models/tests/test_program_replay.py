@@ -65,32 +65,27 @@ def test_program_plan_stores_and_pages() -> None:
 
 
 def test_program_plan_pieces() -> None:
-    """Accesses are cut at lines on the clients' lanes; aligned words that are modified are added to by the engine.
+    """Long accesses are cut at lines; what is modified is added to where it can be, else loaded and stored.
 
-    Stimulus: accesses across lines, longer than lines, and modified ones, on a page of the engine and on another.
-    Checking: operation, offset and length of each piece.
+    Stimulus: accesses across lines, longer than lines, and modified ones, on three pages.
+    Checking: operation, offset and length of each piece, and the lane of each page.
     Covers: PROGRAM-PLAN
     """
-    engine, client = 0x4000_0000, 0x4000_1000
-    shapes = ((READ, 60, 16), (WRITE, 10, 130), (MODIFY, 8, 8), (MODIFY, 61, 8))
-    accesses = [(kind, base + offset, length) for base in (engine, client) for kind, offset, length in shapes]
-    plan = make_plan(recording_of(accesses, [(engine, 2 * PAGE_BYTES, RW)]), PlanOptions(lanes=3))
-
-    def pieces(base: int) -> list[tuple[str, int, int]]:
-        chosen = plan.pieces[plan.pieces["va"] // PAGE_BYTES == base // PAGE_BYTES]
-        return [(Operation(row["operation"]).name, int(row["va"]) - base, int(row["length"])) for row in chosen]
-
-    long_write = [("WRITE", 10, 54), ("WRITE", 64, 64), ("WRITE", 128, 12)]
-    assert pieces(engine) == [
-        ("READ", 60, 16), *long_write, ("ADD", 8, 8), ("READ", 61, 8), ("WRITE", 61, 8),
+    first = 0x4000_0000
+    shapes = ((READ, 60, 16), (WRITE, 10, 130), (MODIFY, 8, 8), (MODIFY, 61, 8), (MODIFY, 32, 66))
+    accesses = [(kind, first + number * PAGE_BYTES + offset, length) for number in range(3)
+                for kind, offset, length in shapes]  # fmt: skip
+    recording = recording_of(accesses, [(first, 3 * PAGE_BYTES, RW)])
+    plan = make_plan(recording, PlanOptions(lanes=3, engine_share=2))
+    wanted = [
+        ("READ", 60, 16), ("WRITE", 10, 54), ("WRITE", 64, 64), ("WRITE", 128, 12), ("ADD", 8, 8),
+        ("READ", 61, 8), ("WRITE", 61, 8), ("READ", 32, 32), ("READ", 64, 34), ("WRITE", 32, 32), ("WRITE", 64, 34),
     ]  # fmt: skip
-    assert pieces(client) == [
-        ("READ", 60, 4), ("READ", 64, 12), *long_write, ("READ", 8, 8), ("WRITE", 8, 8),
-        ("READ", 61, 3), ("READ", 64, 5), ("WRITE", 61, 3), ("WRITE", 64, 5),
-    ]  # fmt: skip
-    assert set(plan.pieces["lane"][plan.pieces["va"] < client]) == {0}
-    assert set(plan.pieces["lane"][plan.pieces["va"] >= client]) == {1}
-    assert not (make_plan(plan.recording, PlanOptions(atomics=False)).pieces["operation"] == Operation.ADD).any()
+    for number, lane in enumerate((0, 1, 0)):
+        rows = plan.pieces[plan.pieces["va"] // PAGE_BYTES == (first >> 12) + number]
+        assert [(Operation(row["operation"]).name, row["va"] % PAGE_BYTES, row["length"]) for row in rows] == wanted
+        assert set(rows["lane"]) == {lane}
+    assert not (make_plan(recording, PlanOptions(atomics=False)).pieces["operation"] == Operation.ADD).any()
 
 
 def test_program_plan_refuses() -> None:
@@ -159,7 +154,7 @@ def test_program_every_call(every: int, seed: int) -> None:
     assert counters.cancels > 0 and counters.timeouts == 0
     if bench.pressure is not None:
         done = bench.pressure.counters
-        assert done.forks and done.moves and done.moved_pages and done.reads
+        assert done.forks and done.moves
 
 
 @pytest.mark.parametrize("case", range(12))
@@ -186,10 +181,12 @@ def test_program_recorded(name: str, accesses: int, seed: int) -> None:
     Covers: PROGRAM-RECORDED
     """
     plan = make_plan(load_program(PROGRAMS / f"{name}.npz"), OPTIONS, first_accesses=accesses)
-    bench = ProgramBench(plan, seed=seed, every=150)
+    bench = ProgramBench(plan, seed=seed, every=60)
     assert not bench.run()
     assert plan.refused_accesses == 0 and len(plan.calls) >= 15
     counters = bench.loop.driver.counters
+    assert bench.pressure is not None
+    assert bench.pressure.counters.moved_pages > 0 and bench.pressure.counters.reads > 0
     assert counters.records > 60 and counters.invalidations > 15 and counters.fences > 15 and counters.cancels == 0
 
 
