@@ -41,6 +41,11 @@ class Owner(IntEnum):
     FENCE = 5
     FAULT = 6
     DATA = 7
+    """A page: the device touches it under a grant only."""
+    DESCRIPTOR = 8
+    COMPLETION = 9
+    BUFFER = 10
+    """A buffer of the access engine, which is not translated."""
 
 
 def _map_anonymous(size: int) -> Bytes:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device: registers, the MMU, and the memory bus. Holds no logic of translation.
+// The device: registers, the MMU with the access engine as its client 0, and the memory bus. Holds
+// no logic of translation.
 // See docs/interface.md.
 
 module hmm_device
@@ -7,7 +8,7 @@ module hmm_device
   import hmm_pkg::*;
 #(
   parameter int unsigned VaBits         = 48,  // 48 or 57
-  parameter int unsigned Clients        = 1,
+  parameter int unsigned Clients        = 4,   // ports of the MMU, the access engine's included
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FaultSlots     = 16,
@@ -67,15 +68,15 @@ module hmm_device
   input  line_t                m_axi_rdata_i,
   input  logic [1:0]           m_axi_rresp_i,
   input  logic                 m_axi_rlast_i,
-  // Client ports: request, response, release
-  input  logic             [Clients-1:0] req_valid_i,
-  output logic             [Clients-1:0] req_ready_o,
-  input  client_request_t  [Clients-1:0] req_i,
-  output logic             [Clients-1:0] rsp_valid_o,
-  input  logic             [Clients-1:0] rsp_ready_i,
-  output client_response_t [Clients-1:0] rsp_o,
-  input  logic             [Clients-1:0] rel_valid_i,
-  input  id_t              [Clients-1:0] rel_id_i,
+  // Client ports: request, response, release; client 0 is inside
+  input  logic             [Clients-1:1] req_valid_i,
+  output logic             [Clients-1:1] req_ready_o,
+  input  client_request_t  [Clients-1:1] req_i,
+  output logic             [Clients-1:1] rsp_valid_o,
+  input  logic             [Clients-1:1] rsp_ready_i,
+  output client_response_t [Clients-1:1] rsp_o,
+  input  logic             [Clients-1:1] rel_valid_i,
+  input  id_t              [Clients-1:1] rel_id_i,
   // Interrupt lines
   output logic                 irq_o,
   output logic                 irq_edge_o,
@@ -84,16 +85,19 @@ module hmm_device
 );
 
   localparam int unsigned Counters = 15;
-  localparam int unsigned Readers  = 2;
-  localparam int unsigned Writers  = 2;
+  localparam int unsigned Readers  = 3;  // the MMU's two, the engine
+  localparam int unsigned Writers  = 3;  // the MMU's two, the engine
 
-  logic                      enable, command_enable, fault_enable, counter_latch;
+  logic                      enable, command_enable, fault_enable, engine_enable, counter_latch;
   entry_format_t             entry_format;
-  logic [51:0]               context_base, command_base, fault_base;
+  logic [51:0]               context_base, command_base, fault_base, engine_base;
+  logic [51:0]               engine_completion_base;
   logic [20:0]               context_count;
-  logic [3:0]                command_log2, fault_log2;
-  logic [31:0]               command_tail, fault_get;
-  mmu_status_t               status;
+  logic [3:0]                command_log2, fault_log2, engine_log2;
+  logic [31:0]               command_tail, fault_get, engine_tail;
+  mmu_status_t               mmu_status, status;
+  engine_status_t            engine_status;
+  logic                      engine_busy;
   mmu_events_t               events;
   logic [Counters-1:0][63:0] counters;
 
@@ -137,23 +141,88 @@ module hmm_device
     .fault_base_o     (fault_base),
     .fault_log2_o     (fault_log2),
     .fault_get_o      (fault_get),
+    .engine_enable_o  (engine_enable),
+    .engine_base_o    (engine_base),
+    .engine_log2_o    (engine_log2),
+    .engine_tail_o    (engine_tail),
+    .engine_completion_base_o (engine_completion_base),
     .counter_latch_o  (counter_latch),
     .status_i         (status),
+    .engine_status_i  (engine_status),
     .events_i         (events),
     .counters_i       (counters),
     .irq_o,
     .irq_edge_o
   );
 
-  logic  [Readers-1:0]       read_valid, read_ready, read_done;
+  // While the engine has a descriptor, memory is used.
+  always_comb begin
+    status      = mmu_status;
+    status.busy = mmu_status.busy || engine_busy;
+  end
+
+  logic  [Readers-1:0]       read_valid, read_ready, read_device, read_done;
   pa_t   [Readers-1:0]       read_address;
   line_t                     read_line;
   logic                      read_error;
-  logic  [Writers-1:0]       write_valid, write_ready, write_done;
+  logic  [Writers-1:0]       write_valid, write_ready, write_device, write_done;
   pa_t   [Writers-1:0]       write_address;
   line_t [Writers-1:0]       write_line;
   logic  [Writers-1:0][63:0] write_strobe;
   logic                      write_error;
+
+  // ---- Clients ----------------------------------------------------------------------------------
+
+  logic             engine_req_valid, engine_req_ready, engine_rsp_valid, engine_rsp_ready;
+  logic             engine_rel_valid;
+  client_request_t  engine_req;
+  client_response_t engine_rsp;
+  id_t              engine_rel_id;
+
+  hmm_engine u_engine (
+    .clk_i,
+    .rst_ni,
+    .enable_i          (engine_enable),
+    .ring_base_i       (engine_base),
+    .ring_log2_i       (engine_log2),
+    .tail_i            (engine_tail),
+    .completion_base_i (engine_completion_base),
+    .head_o            (engine_status.head),
+    .active_o          (engine_status.active),
+    .halted_o          (engine_status.halted),
+    .busy_o            (engine_busy),
+    .done_o            (engine_status.done),
+    .error_o           (engine_status.error),
+    .overrun_o         (engine_status.overrun),
+    .bus_error_o       (engine_status.bus_error),
+    .req_valid_o       (engine_req_valid),
+    .req_ready_i       (engine_req_ready),
+    .req_o             (engine_req),
+    .rsp_valid_i       (engine_rsp_valid),
+    .rsp_ready_o       (engine_rsp_ready),
+    .rsp_i             (engine_rsp),
+    .rel_valid_o       (engine_rel_valid),
+    .rel_id_o          (engine_rel_id),
+    .read_valid_o      (read_valid[2]),
+    .read_ready_i      (read_ready[2]),
+    .read_address_o    (read_address[2]),
+    .read_device_o     (read_device[2]),
+    .read_done_i       (read_done[2]),
+    .read_line_i       (read_line),
+    .read_error_i      (read_error),
+    .write_valid_o     (write_valid[2]),
+    .write_ready_i     (write_ready[2]),
+    .write_address_o   (write_address[2]),
+    .write_device_o    (write_device[2]),
+    .write_line_o      (write_line[2]),
+    .write_strobe_o    (write_strobe[2]),
+    .write_done_i      (write_done[2]),
+    .write_error_i     (write_error)
+  );
+
+  // Tables, rings and fence values are in system memory.
+  assign read_device[1:0]  = '0;
+  assign write_device[1:0] = '0;
 
   hmm_mmu #(
     .VaBits         (VaBits),
@@ -177,28 +246,28 @@ module hmm_device
     .fault_base_i     (fault_base),
     .fault_log2_i     (fault_log2),
     .fault_get_i      (fault_get),
-    .status_o         (status),
+    .status_o         (mmu_status),
     .events_o         (events),
-    .req_valid_i,
-    .req_ready_o,
-    .req_i,
-    .rsp_valid_o,
-    .rsp_ready_i,
-    .rsp_o,
-    .rel_valid_i,
-    .rel_id_i,
-    .read_valid_o     (read_valid),
-    .read_ready_i     (read_ready),
-    .read_address_o   (read_address),
-    .read_done_i      (read_done),
+    .req_valid_i      ({req_valid_i, engine_req_valid}),
+    .req_ready_o      ({req_ready_o, engine_req_ready}),
+    .req_i            ({req_i, engine_req}),
+    .rsp_valid_o      ({rsp_valid_o, engine_rsp_valid}),
+    .rsp_ready_i      ({rsp_ready_i, engine_rsp_ready}),
+    .rsp_o            ({rsp_o, engine_rsp}),
+    .rel_valid_i      ({rel_valid_i, engine_rel_valid}),
+    .rel_id_i         ({rel_id_i, engine_rel_id}),
+    .read_valid_o     (read_valid[1:0]),
+    .read_ready_i     (read_ready[1:0]),
+    .read_address_o   (read_address[1:0]),
+    .read_done_i      (read_done[1:0]),
     .read_line_i      (read_line),
     .read_error_i     (read_error),
-    .write_valid_o    (write_valid),
-    .write_ready_i    (write_ready),
-    .write_address_o  (write_address),
-    .write_line_o     (write_line),
-    .write_strobe_o   (write_strobe),
-    .write_done_i     (write_done),
+    .write_valid_o    (write_valid[1:0]),
+    .write_ready_i    (write_ready[1:0]),
+    .write_address_o  (write_address[1:0]),
+    .write_line_o     (write_line[1:0]),
+    .write_strobe_o   (write_strobe[1:0]),
+    .write_done_i     (write_done[1:0]),
     .write_error_i    (write_error),
     .probe_o
   );
@@ -213,7 +282,7 @@ module hmm_device
     .read_valid_i   (read_valid),
     .read_ready_o   (read_ready),
     .read_address_i (read_address),
-    .read_device_i  ('0),
+    .read_device_i  (read_device),
     .read_done_o    (read_done),
     .read_line_o    (read_line),
     .read_error_o   (read_error),
@@ -238,7 +307,7 @@ module hmm_device
     .write_valid_i   (write_valid),
     .write_ready_o   (write_ready),
     .write_address_i (write_address),
-    .write_device_i  ('0),
+    .write_device_i  (write_device),
     .write_line_i    (write_line),
     .write_strobe_i  (write_strobe),
     .write_done_o    (write_done),
@@ -283,5 +352,9 @@ module hmm_device
     .latch_i   (counter_latch),
     .latched_o (counters)
   );
+
+  if (Clients < 2 || Clients > MaxClients) begin : gen_clients_check
+    $error("Clients must be 2 to 8: the access engine is one of them");
+  end
 
 endmodule

@@ -18,6 +18,11 @@ rtl/command/hmm_command.sv
 rtl/command/hmm_fence.sv
 rtl/memory/hmm_read_mux.sv
 rtl/memory/hmm_write_mux.sv
+rtl/engine/hmm_engine_check.sv
+rtl/engine/hmm_engine_promises.sv
+rtl/engine/hmm_engine_mover.sv
+rtl/engine/hmm_engine_ring.sv
+rtl/engine/hmm_engine.sv
 rtl/control/hmm_enable.sv
 rtl/control/hmm_interrupt.sv
 rtl/control/hmm_counters.sv

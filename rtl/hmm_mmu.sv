@@ -34,7 +34,7 @@ module hmm_mmu
   output mmu_status_t                    status_o,
   // Events, one cycle each
   output mmu_events_t                    events_o,
-  // Client ports: request, response, release
+  // Client ports: request, response, release; 0 is the access engine
   input  logic             [Clients-1:0] req_valid_i,
   output logic             [Clients-1:0] req_ready_o,
   input  client_request_t  [Clients-1:0] req_i,
@@ -415,7 +415,13 @@ module hmm_mmu
     record_tag:        record_tag,
     merged:            merged,
     replayed:          replayed,
-    answer_ignored:    answer_ignored
+    answer_ignored:    answer_ignored,
+    engine_request:    req_valid_i[0] && req_ready_o[0],
+    engine_asked:      req_i[0],
+    engine_response:   rsp_valid_o[0] && rsp_ready_i[0],
+    engine_answer:     rsp_o[0],
+    engine_release:    rel_valid_i[0],
+    engine_released:   rel_id_i[0]
   };
 
   if (Clients < 1 || Clients > MaxClients) begin : gen_clients_check

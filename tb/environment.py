@@ -106,9 +106,17 @@ class Environment:
         self.top = Top(dut)
         self.simulator = Simulator()
 
-    async def reset(self, memory: PhysicalMemory, settings: NDArray[np.void], *, pins: bool = False) -> None:
+    async def reset(
+        self,
+        memory: PhysicalMemory,
+        settings: NDArray[np.void],
+        *,
+        device_memory: PhysicalMemory | None = None,
+        pins: bool = False,
+    ) -> None:
         """Clears everything of the last case, maps the memory, and resets the device; returns while reset is active.
 
+        `device_memory`: the device's own, if it has any.
         `pins`: client port and registers are driven by pins from here on, and not by the case's arrays.
         """
         top = self.top
@@ -118,6 +126,8 @@ class Environment:
         self.simulator.clear()
         self.simulator.set_settings(settings)
         self.simulator.map_memory(memory)
+        if device_memory is not None:
+            self.simulator.map_device_memory(device_memory)
         await ClockCycles(top.clock, RESET_CYCLES)
 
     async def release_reset(self) -> None:

@@ -29,7 +29,7 @@ INVARIANTS: dict[str, str] = {
     "FENCES": "Fences complete in the order in which they were taken, and all of them complete.",
     "LOG": "The event log, the counters and the records of requests tell the same story.",
     "HOST": "What the host reads and how the bus answers it is what the case expects.",
-    "OWNER": "The device reads only tables and commands, and writes only fence values and fault records.",
+    "OWNER": "The device uses only tables, rings and fence values, each as meant, and data only under a grant.",
     "ASSERTION": "No assertion of the device or of a protocol checker fails.",
 }
 """What is checked, by name, each in a sentence."""

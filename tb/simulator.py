@@ -75,6 +75,7 @@ class Simulator:
         self._clear = _function(own, "tb_clear", [])
         self._set_settings = _function(own, "tb_set_settings", [pointer])
         self._map_memory = _function(own, "tb_map_memory", [pointer, pointer, number, number])
+        self._map_device_memory = _function(own, "tb_map_device_memory", [pointer, pointer, number])
         self._set_requests = _function(own, "tb_set_requests", [pointer, pointer, count, count])
         self._post_requests = _function(own, "tb_post_requests", [count])
         self._set_actions = _function(own, "tb_set_actions", [pointer, pointer, count])
@@ -105,6 +106,13 @@ class Simulator:
         """Lets the device see a memory: its shared bytes and its owner map, in place."""
         self._kept.append((memory.buffer, memory.owners))
         self._map_memory(memory.buffer.ctypes.data, memory.owners.ctypes.data, memory.base, memory.size)
+
+    def map_device_memory(self, memory: PhysicalMemory) -> None:
+        """Gives the device memory of its own, in place. Errors: ValueError if its addresses do not begin at 0."""
+        if memory.base:
+            raise ValueError("The device's own memory begins at address 0.")
+        self._kept.append((memory.buffer, memory.owners))
+        self._map_device_memory(memory.buffer.ctypes.data, memory.owners.ctypes.data, memory.size)
 
     def set_requests(self, requests: Requests, responses: Responses, posted: int) -> None:
         """Announces all requests of the case; the transactor may take the first `posted` of them.

@@ -47,10 +47,16 @@ module hmm_register_file
   output logic [51:0]               fault_base_o,
   output logic [3:0]                fault_log2_o,
   output logic [31:0]               fault_get_o,
+  output logic                      engine_enable_o,
+  output logic [51:0]               engine_base_o,
+  output logic [3:0]                engine_log2_o,
+  output logic [31:0]               engine_tail_o,
+  output logic [51:0]               engine_completion_base_o,
   output logic                      counter_latch_o,
   // What it reads, and what sets a cause
   input  mmu_status_t               status_i,
   input  mmu_events_t               events_i,
+  input  engine_status_t            engine_status_i,
   input  logic [Counters-1:0][63:0] counters_i,
   // Interrupt lines
   output logic                      irq_o,
@@ -101,6 +107,11 @@ module hmm_register_file
   assign fault_base_o     = {from_registers.FAULT_BASE.ADDRESS.value, 6'd0};
   assign fault_log2_o     = from_registers.FAULT_SIZE.LOG2.value;
   assign fault_get_o      = from_registers.FAULT_GET.INDEX.value;
+  assign engine_enable_o  = from_registers.CONTROL.ENGINE_ENABLE.value;
+  assign engine_base_o    = {from_registers.ENGINE_BASE.ADDRESS.value, 6'd0};
+  assign engine_log2_o    = from_registers.ENGINE_SIZE.LOG2.value;
+  assign engine_tail_o    = from_registers.ENGINE_TAIL.INDEX.value;
+  assign engine_completion_base_o = {from_registers.ENGINE_COMPLETION_BASE.ADDRESS.value, 6'd0};
   assign counter_latch_o  = from_registers.COUNTER_LATCH.LATCH.value;
 
   assign format_o = '{
@@ -181,14 +192,13 @@ module hmm_register_file
 
     to_registers.FAULT_PUT.INDEX.next = status_i.fault_put;
 
-    // The access engine (rtl/engine) has its registers and is not a part of the device yet.
-    to_registers.STATUS.ENGINE_ACTIVE.next              = 1'b0;
-    to_registers.STATUS.ENGINE_HALTED.next              = 1'b0;
-    to_registers.INTERRUPT_CAUSE.ENGINE_DONE.hwset      = 1'b0;
-    to_registers.INTERRUPT_CAUSE.ENGINE_ERROR.hwset     = 1'b0;
-    to_registers.INTERRUPT_CAUSE.ENGINE_OVERRUN.hwset   = 1'b0;
-    to_registers.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.hwset = 1'b0;
-    to_registers.ENGINE_HEAD.INDEX.next                 = '0;
+    to_registers.STATUS.ENGINE_ACTIVE.next              = engine_status_i.active;
+    to_registers.STATUS.ENGINE_HALTED.next              = engine_status_i.halted;
+    to_registers.INTERRUPT_CAUSE.ENGINE_DONE.hwset      = engine_status_i.done;
+    to_registers.INTERRUPT_CAUSE.ENGINE_ERROR.hwset     = engine_status_i.error;
+    to_registers.INTERRUPT_CAUSE.ENGINE_OVERRUN.hwset   = engine_status_i.overrun;
+    to_registers.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.hwset = engine_status_i.bus_error;
+    to_registers.ENGINE_HEAD.INDEX.next                 = engine_status_i.head;
 
     to_registers.CONTEXT_BASE.ADDRESS.swwel = status_i.locked;
     to_registers.CONTEXT_COUNT.COUNT.swwel  = status_i.locked;

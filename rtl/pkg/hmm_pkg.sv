@@ -161,6 +161,17 @@ package hmm_pkg;
     logic [7:0]            unrecorded;
   } mmu_events_t;
 
+  // What the host can read of the access engine, and its causes, one cycle each.
+  typedef struct packed {
+    logic        active;
+    logic        halted;
+    logic [31:0] head;
+    logic        done;
+    logic        error;
+    logic        overrun;
+    logic        bus_error;
+  } engine_status_t;
+
   // What happens inside, for an observer; no logic of the device depends on it.
   typedef struct packed {
     logic        command_valid;
@@ -183,6 +194,13 @@ package hmm_pkg;
     logic        merged;
     logic        replayed;
     logic        answer_ignored;
+    // The access engine's client port
+    logic             engine_request;  // taken
+    client_request_t  engine_asked;
+    logic             engine_response;
+    client_response_t engine_answer;
+    logic             engine_release;
+    id_t              engine_released;
   } probe_t;
 
   // The `count` lowest bits set; all of them from 64 on.

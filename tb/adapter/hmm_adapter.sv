@@ -69,16 +69,20 @@ module hmm_adapter #(
     access: hmm_structures_pkg::access_e'(req_i.access)
   };
 
-  assign rsp_o = '{
-    id:      rsp.id,
-    aborted: rsp.status == hmm_pkg::STATUS_ABORTED,
-    reason:  rsp.reason,
-    pa:      rsp.pa,
-    order:   rsp.order,
-    write:   rsp.write,
-    atomic:  rsp.atomic,
-    memory:  rsp.memory == hmm_pkg::MEMORY_DEVICE
-  };
+  function automatic tb_pkg::response_t response_of(hmm_pkg::client_response_t response);
+    return '{
+      id:      response.id,
+      aborted: response.status == hmm_pkg::STATUS_ABORTED,
+      reason:  response.reason,
+      pa:      response.pa,
+      order:   response.order,
+      write:   response.write,
+      atomic:  response.atomic,
+      memory:  response.memory == hmm_pkg::MEMORY_DEVICE
+    };
+  endfunction
+
+  assign rsp_o = response_of(rsp);
 
   always_comb begin
     probe_o = '{
@@ -94,7 +98,18 @@ module hmm_adapter #(
       fence_valid:       probe.fence_valid,
       fence_sequence:    probe.fence_sequence,
       record_valid:      probe.record_valid,
-      record_tag:        probe.record_tag
+      record_tag:        probe.record_tag,
+      inner_request:     probe.engine_request,
+      inner_asked:       '{
+        id:     probe.engine_asked.id,
+        pasid:  probe.engine_asked.pasid,
+        va:     probe.engine_asked.va,
+        access: tb_pkg::access_e'(probe.engine_asked.access)
+      },
+      inner_response:    probe.engine_response,
+      inner_answer:      response_of(probe.engine_answer),
+      inner_release:     probe.engine_release,
+      inner_released:    probe.engine_released
     };
     probe_o.command_drops = probe.command_valid && !probe.command_malformed && (probe.command_opcode inside {
         hmm_structures_pkg::OPCODE_INVALIDATE, hmm_structures_pkg::OPCODE_INVALIDATE_CONTEXT,
@@ -102,7 +117,7 @@ module hmm_adapter #(
   end
 
   hmm_device #(
-    .Clients        (1),
+    .Clients        (2),
     .VaBits         (VaBits),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
@@ -136,7 +151,7 @@ module hmm_adapter #(
     .m_axi_awlen_o    (axi_aw_o.len),
     .m_axi_awsize_o   (axi_aw_o.size),
     .m_axi_awburst_o  (axi_aw_o.burst),
-    .m_axi_awuser_o   (),
+    .m_axi_awuser_o   (axi_aw_o.user),
     .m_axi_wvalid_o   (axi_w_valid_o),
     .m_axi_wready_i   (axi_w_ready_i),
     .m_axi_wdata_o    (axi_w_o.data),
@@ -153,7 +168,7 @@ module hmm_adapter #(
     .m_axi_arlen_o    (axi_ar_o.len),
     .m_axi_arsize_o   (axi_ar_o.size),
     .m_axi_arburst_o  (axi_ar_o.burst),
-    .m_axi_aruser_o   (),
+    .m_axi_aruser_o   (axi_ar_o.user),
     .m_axi_rvalid_i   (axi_r_valid_i),
     .m_axi_rready_o   (axi_r_ready_o),
     .m_axi_rid_i      (axi_r_i.id),

@@ -40,6 +40,10 @@ TB_API void tb_map_memory(std::uint8_t* bytes, std::uint8_t* owners, std::uint64
   testbench().memory = tb::Memory(bytes, owners, base, size);
 }
 
+TB_API void tb_map_device_memory(std::uint8_t* bytes, std::uint8_t* owners, std::uint64_t size) {
+  testbench().device_memory = tb::Memory(bytes, owners, 0, size);
+}
+
 // `total` requests will come; the first `posted` of them are filled in.
 TB_API void tb_set_requests(const tb::Request* requests, tb::Response* responses, std::uint32_t total,
                             std::uint32_t posted) {

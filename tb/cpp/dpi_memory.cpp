@@ -12,10 +12,12 @@ using tb::testbench;
 namespace {
 
 constexpr std::uint64_t kWordsPerLine = tb::kLineBytes / tb::kWordBytes;
-constexpr std::uint64_t kLowerRecord = 0xffff'ffff;  // strobes of a fault record in a line's lower half
+constexpr std::uint64_t kLowerRecord = 0xffff'ffff;  // strobes of a record in a line's lower half
 
-std::string describe(unsigned long long cycle, const char* what, unsigned long long address, const char* why) {
-  return tb::format_text("cycle %llu: %s at 0x%llx: %s", cycle, what, address, why);
+std::string describe(unsigned long long cycle, const char* what, bool device_memory, unsigned long long address,
+                     const char* why) {
+  return tb::format_text("cycle %llu: %s at 0x%llx of %s memory: %s", cycle, what, address,
+                         device_memory ? "device" : "system", why);
 }
 
 std::string owner_bytes(const std::uint8_t* owners) {
@@ -24,10 +26,27 @@ std::string owner_bytes(const std::uint8_t* owners) {
   return text;
 }
 
+const tb::Memory& memory_of(bool device_memory) {
+  auto& state = testbench();
+  return device_memory ? state.device_memory : state.memory;
+}
+
+// Whether a client inside the device holds a grant for a line of data.
+bool is_granted(bool device_memory, std::uint64_t address, bool write) {
+  for (const auto& grant : testbench().inner_grants) {
+    if (grant.open && grant.page == address / tb::kPageBytes && grant.device_memory == device_memory &&
+        (grant.write || !write)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Tables and rings that the device reads as it likes.
 bool is_read_by_device(std::uint8_t owner) {
   const auto kind = owner & tb::kOwnerClassMask;
   return kind == tb::kOwnerContext || kind == tb::kOwnerDirectory || kind == tb::kOwnerArray ||
-         kind == tb::kOwnerCommand;
+         kind == tb::kOwnerCommand || kind == tb::kOwnerDescriptor || kind == tb::kOwnerBuffer;
 }
 
 // The owner bytes of all words joined, so that an error mark on any word is seen.
@@ -37,67 +56,95 @@ std::uint8_t any_owner(const std::uint8_t* owners) {
   return joined;
 }
 
-// What the strobes write: whole words of fence values, or one whole aligned fault record.
-bool may_write(const std::uint8_t* owners, std::uint64_t strobe) {
-  bool fence = true;
-  bool fault = true;
+bool holds_data(const std::uint8_t* owners) {
+  for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
+    if ((owners[word] & tb::kOwnerClassMask) == tb::kOwnerData) return true;
+  }
+  return false;
+}
+
+// Whether all words that the strobes touch are of one class.
+bool all_touched_are(std::uint8_t owner, const std::uint8_t* owners, std::uint64_t strobe) {
   for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
     if (((strobe >> (word * tb::kWordBytes)) & 0xff) == 0) continue;
-    const auto kind = owners[word] & tb::kOwnerClassMask;
-    fence &= kind == tb::kOwnerFence;
-    fault &= kind == tb::kOwnerFault;
+    if ((owners[word] & tb::kOwnerClassMask) != owner) return false;
   }
-  return fence || (fault && (strobe == kLowerRecord || strobe == kLowerRecord << tb::kFaultRecordBytes));
+  return true;
+}
+
+// What the strobes write: fence values, one whole fault record or completion, a buffer, or data under a grant.
+bool may_write(bool device_memory, std::uint64_t address, const std::uint8_t* owners, std::uint64_t strobe) {
+  if (all_touched_are(tb::kOwnerData, owners, strobe)) return is_granted(device_memory, address, true);
+  if (device_memory) return false;
+  const bool whole_record = strobe == kLowerRecord || strobe == kLowerRecord << tb::kRecordBytes;
+  return all_touched_are(tb::kOwnerFence, owners, strobe) || all_touched_are(tb::kOwnerBuffer, owners, strobe) ||
+         (whole_record && (all_touched_are(tb::kOwnerFault, owners, strobe) ||
+                           all_touched_are(tb::kOwnerCompletion, owners, strobe)));
 }
 
 // A line access must be one aligned beat of 64 bytes.
-bool shape_is_right(unsigned long long cycle, const char* what, unsigned long long address, unsigned char single_beat) {
+bool shape_is_right(unsigned long long cycle, const char* what, bool device_memory, unsigned long long address,
+                    unsigned char single_beat) {
   if (single_beat && address % tb::kLineBytes == 0) return true;
-  testbench().add_violation(describe(cycle, what, address, "not one aligned beat of 64 bytes"));
+  testbench().add_violation(describe(cycle, what, device_memory, address, "not one aligned beat of 64 bytes"));
   return false;
 }
 
 }  // namespace
 
-unsigned char tb_read_line(unsigned long long cycle, unsigned long long address, unsigned char single_beat,
-                           svBitVecVal* data) {
+unsigned char tb_read_line(unsigned long long cycle, unsigned char device_memory, unsigned long long address,
+                           unsigned char single_beat, svBitVecVal* data) {
   auto& state = testbench();
+  const auto& memory = memory_of(device_memory);
   std::memset(data, 0, tb::kLineBytes);
-  if (!shape_is_right(cycle, "read", address, single_beat)) return tb::kAxiSlaveError;
-  if (!state.memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
-  const auto* owners = state.memory.owners(address);
-  bool allowed = false;
-  for (std::uint64_t word = 0; word < kWordsPerLine; ++word) allowed |= is_read_by_device(owners[word]);
+  if (!shape_is_right(cycle, "read", device_memory, address, single_beat)) return tb::kAxiSlaveError;
+  if (!memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
+  const auto* owners = memory.owners(address);
+  bool allowed = holds_data(owners) && is_granted(device_memory, address, false);
+  if (!device_memory) {
+    for (std::uint64_t word = 0; word < kWordsPerLine; ++word) allowed |= is_read_by_device(owners[word]);
+  }
   if (!allowed) {
-    state.add_violation(
-        describe(cycle, "read", address, "no context, directory, array or command in the line") + owner_bytes(owners));
+    state.add_violation(describe(cycle, "read", device_memory, address,
+                                 "no table, ring or buffer in the line, and no data under a grant") +
+                        owner_bytes(owners));
   }
   if (any_owner(owners) & tb::kOwnerReadError) return tb::kAxiSlaveError;
-  std::memcpy(data, state.memory.bytes(address), tb::kLineBytes);
+  std::memcpy(data, memory.bytes(address), tb::kLineBytes);
   return tb::kAxiOkay;
 }
 
-unsigned char tb_write_line(unsigned long long cycle, unsigned long long address, unsigned char single_beat,
-                            unsigned long long strobe, const svBitVecVal* data) {
+unsigned char tb_write_line(unsigned long long cycle, unsigned char device_memory, unsigned long long address,
+                            unsigned char single_beat, unsigned long long strobe, const svBitVecVal* data) {
   auto& state = testbench();
-  if (!shape_is_right(cycle, "write", address, single_beat)) return tb::kAxiSlaveError;
-  if (!state.memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
-  const auto* owners = state.memory.owners(address);
+  const auto& memory = memory_of(device_memory);
+  if (!shape_is_right(cycle, "write", device_memory, address, single_beat)) return tb::kAxiSlaveError;
+  if (!memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
+  const auto* owners = memory.owners(address);
   std::uint8_t touched = 0;
   for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
     if (((strobe >> (word * tb::kWordBytes)) & 0xff) == 0) continue;
     touched |= owners[word];
   }
-  if (!may_write(owners, strobe)) {
-    state.add_violation(describe(cycle, "write", address, "neither fence values nor one whole fault record") +
-                        tb::format_text("; strobes 0x%016llx", strobe) + owner_bytes(owners));
+  if (!may_write(device_memory, address, owners, strobe)) {
+    state.add_violation(
+        describe(cycle, "write", device_memory, address,
+                 "neither fence values, one whole record, a buffer, nor data under a grant to write") +
+        tb::format_text("; strobes 0x%016llx", strobe) + owner_bytes(owners));
     return tb::kAxiSlaveError;
   }
   if (touched & tb::kOwnerWriteError) return tb::kAxiSlaveError;
-  auto* bytes = state.memory.bytes(address);
+  auto* bytes = memory.bytes(address);
   const auto* source = reinterpret_cast<const std::uint8_t*>(data);
   for (std::uint64_t byte = 0; byte < tb::kLineBytes; ++byte) {
     if ((strobe >> byte) & 1) bytes[byte] = source[byte];
   }
   return tb::kAxiOkay;
 }
+
+// A client asks anew for every page, so a grant covers the page that was asked for and no more.
+void tb_inner_grant(unsigned char id, unsigned long long pa, unsigned char write, unsigned char memory) {
+  testbench().inner_grants[id] = {true, write != 0, memory != 0, pa / tb::kPageBytes};
+}
+
+void tb_inner_release(unsigned char id) { testbench().inner_grants[id] = {}; }

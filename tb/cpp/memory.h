@@ -10,7 +10,8 @@ namespace tb {
 
 constexpr std::uint64_t kLineBytes = 64;
 constexpr std::uint64_t kWordBytes = 8;
-constexpr std::uint64_t kFaultRecordBytes = 32;
+constexpr std::uint64_t kRecordBytes = 32;  // of a fault record and of a completion
+constexpr std::uint64_t kPageBytes = 4096;
 
 // AXI response codes.
 enum AxiResponse : std::uint8_t {
@@ -27,9 +28,21 @@ enum Owner : std::uint8_t {
   kOwnerCommand = 4,
   kOwnerFence = 5,
   kOwnerFault = 6,
+  kOwnerData = 7,
+  kOwnerDescriptor = 8,
+  kOwnerCompletion = 9,
+  kOwnerBuffer = 10,
   kOwnerClassMask = 0x0f,
   kOwnerReadError = 0x40,
   kOwnerWriteError = 0x80,
+};
+
+// A grant of a client inside the device: the page that its data may touch while it lasts.
+struct Grant {
+  bool open = false;
+  bool write = false;
+  bool device_memory = false;
+  std::uint64_t page = 0;  // number of the page in its memory
 };
 
 class Memory {

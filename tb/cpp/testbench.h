@@ -59,6 +59,8 @@ struct Testbench {
   Client client;
   Host host;
   Memory memory;
+  Memory device_memory;  // the device's own
+  std::array<Grant, kIds> inner_grants{};  // by id
   std::vector<Event> events;
   FailureList violations;  // accesses of the device that the owner map forbids
   FailureList failures;    // failed assertions, and answers of the device that nobody asked for

@@ -29,6 +29,11 @@ package tb_dpi_pkg;
     input byte unsigned permissions, input byte unsigned memory, input bit grant);
   import "DPI-C" function void tb_release(input longint unsigned cycle, input byte unsigned id);
 
+  // A client inside the device: what its data on the bus is judged by
+  import "DPI-C" function void tb_inner_grant(
+    input byte unsigned id, input longint unsigned pa, input bit write, input bit memory);
+  import "DPI-C" function void tb_inner_release(input byte unsigned id);
+
   // Host
   import "DPI-C" function bit tb_fetch_action(
     output int unsigned kind, output int unsigned after_request, output longint unsigned not_before,
@@ -43,10 +48,10 @@ package tb_dpi_pkg;
     input int unsigned kind, input longint unsigned address, input longint unsigned data,
     input longint unsigned mask, output longint unsigned value);
   import "DPI-C" function byte unsigned tb_read_line(
-    input longint unsigned cycle, input longint unsigned address, input bit single_beat,
+    input longint unsigned cycle, input bit device_memory, input longint unsigned address, input bit single_beat,
     output bit [511:0] data);
   import "DPI-C" function byte unsigned tb_write_line(
-    input longint unsigned cycle, input longint unsigned address, input bit single_beat,
+    input longint unsigned cycle, input bit device_memory, input longint unsigned address, input bit single_beat,
     input longint unsigned strobe, input bit [511:0] data);
 
 endpackage

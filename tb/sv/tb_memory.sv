@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory that host and device share: an AXI4 subordinate whose beats are whole lines, and the
 // host's way in. The bytes are Python's; latencies, pauses and error answers are numbers and marks
-// of the case.
+// of the case. The user bit of an address leads to the device's own memory, which the host reaches
+// in Python only.
 //
 // All calls that touch the bytes stand in one process, in this order within a cycle: host, device
 // write, device read. A read sees memory as it is in the cycle of its address handshake.
@@ -167,7 +168,7 @@ module tb_memory
         automatic write_t       entry = '0;
         automatic int unsigned  place = writes.size();
         automatic byte unsigned resp = '0;
-        resp = tb_write_line(cycle_i, 64'(address.addr),
+        resp = tb_write_line(cycle_i, address.user, 64'(address.addr),
                              beat.last && is_single_beat(address.len, address.size, address.burst),
                              beat.strb, beat.data);
         entry.due = cycle_i + 64'd1 +
@@ -185,7 +186,8 @@ module tb_memory
         automatic int unsigned  place = reads.size();
         automatic bit [511:0]   data = '0;
         automatic byte unsigned resp = '0;
-        resp = tb_read_line(cycle_i, 64'(ar_i.addr), is_single_beat(ar_i.len, ar_i.size, ar_i.burst), data);
+        resp = tb_read_line(cycle_i, ar_i.user, 64'(ar_i.addr),
+                            is_single_beat(ar_i.len, ar_i.size, ar_i.burst), data);
         entry.due = cycle_i + 64'd1 +
             draw_latency(random_read, settings_q.read_latency_min, settings_q.read_latency_max);
         entry.beat = '{id: ar_i.id, data: data, resp: resp[1:0], last: 1'b1};

@@ -63,6 +63,7 @@ package tb_pkg;
     logic [7:0]            len;
     logic [2:0]            size;
     logic [1:0]            burst;
+    logic                  user;  // the device's own memory
   } axi_a_t;
 
   typedef struct packed {
@@ -117,6 +118,13 @@ package tb_pkg;
     logic [63:0] fence_sequence;
     logic        record_valid;  // a fault record is in memory
     logic [31:0] record_tag;
+    // A client inside the device, whose data comes over the device's own bus
+    logic        inner_request;  // taken
+    request_t    inner_asked;
+    logic        inner_response;
+    response_t   inner_answer;
+    logic        inner_release;
+    id_t         inner_released;
   } probe_t;
 
   typedef enum logic [31:0] {

@@ -386,10 +386,17 @@ module tb_top
     .done_action_i (done_action)
   );
 
+  tb_inner_grants u_inner_grants (
+    .clk_i   (clk),
+    .rst_ni  (rst_n),
+    .probe_i (probe)
+  );
+
   tb_watchdog u_watchdog (
     .clk_i           (clk),
     .rst_ni          (rst_n),
-    .progress_i      (action_done || client_rsp_valid_o || client_rel_valid_o),
+    .progress_i      (action_done || client_rsp_valid_o || client_rel_valid_o || probe.inner_response ||
+                      probe.inner_release),
     .waits_by_plan_i (client_waits || host_waits)
   );
 

@@ -309,7 +309,7 @@ async def test_owner_write_caught(dut: SimHandleBase) -> None:
     environment = Environment(dut)
     result = await environment.run(fence_case("owner-write", Owner.DATA))
     assert result.owner_violations == 1
-    assert "neither fence values nor" in result.owner_violation
+    assert "neither fence values, one whole record" in result.owner_violation
     result = await environment.run(fence_case("owner-fence", Owner.FENCE))
     assert_clean(result)
     assert result.action_results["data"][-2:].tolist() == [0x1234_5678_9ABC_DEF0, 0]

@@ -40,6 +40,7 @@ NONE_WORD = 1 << 3
         "cocotb_faults",
         "cocotb_fault_ring",
         "cocotb_driver",
+        "cocotb_engine_device",
     ],
 )
 def test_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
