@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pieces of a recorded program on the RTL: lane 0 by descriptors of the access engine, lane n by client port n.
 
-Whole arrays of pieces are handed over at once; a port keeps the order inside a page by itself (RequestFlag.ORDERED), the
-engine performs everything in order. Source: docs/programs.md, "Lanes".
+Whole arrays of pieces are handed over at once; a port keeps the order inside a page by itself (RequestFlag.ORDERED),
+the engine performs everything in order. Source: docs/programs.md, "Lanes".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cocotb module that replays one recorded program and leaves what it found in a file.
 
-What to do comes in the JSON file that $HMM_SPEC names; write_program_spec() writes it. OUT/result.json holds the verdict.
-Lines on standard output tell how far it is: `@progress ` and a JSON object {"pieces": handed over, "of": all}.
+What to do comes in the JSON file that $HMM_SPEC names; write_program_spec() writes it. OUT/result.json holds the
+verdict. Lines on standard output tell how far it is: `@progress ` and a JSON object {"pieces": handed over, "of": all}.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ LANES = 3
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """What to replay. `program`: the recording's file; `entry_format`: a name or a file; `first_accesses`: only so many,
-    None: all.
+    """What to replay. `program`: the recording's file; `entry_format`: a name or a file; `every`: about one disturbance
+    in so many pieces, 0 none; `first_accesses`: only so many, None: all.
     """
 
     program: str

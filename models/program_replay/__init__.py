@@ -2,6 +2,7 @@
 """Recorded programs as work for host and device: calls, accesses, and every byte that they must find."""
 
 from models.program_replay.content import LINE_BYTES
+from models.program_replay.dry_run import check_calls
 from models.program_replay.judge import Mismatch, find_mismatches
 from models.program_replay.plan import Operation, PlanOptions, ReplayPlan, make_plan
 from models.program_replay.pressure import Pressure, PressureCounters
@@ -19,6 +20,7 @@ __all__ = [
     "ReplayPlan",
     "ReplayResults",
     "Status",
+    "check_calls",
     "find_mismatches",
     "make_plan",
 ]

@@ -23,9 +23,12 @@ FIXED = MapFlags.MAP_FIXED
 
 
 async def map_initial(mm: MemoryMap, mapping: Call) -> None:
-    """What was mapped before the first event (a row of MAPPING_DTYPE)."""
-    row = mapping.event
-    await _map(mm, mapping, int(row["address"]), int(row["length"]), int(row["protection"]), MapFlags.MAP_PRIVATE)
+    """What was mapped before the first event (a row of MAPPING_DTYPE). Errors: UserError if it cannot be."""
+    address, length = int(mapping.event["address"]), int(mapping.event["length"])
+    try:
+        await _map(mm, mapping, address, length, int(mapping.event["protection"]), MapFlags.MAP_PRIVATE)
+    except HmmError as error:
+        raise UserError(_refusal("mapping of the start", address, length, error)) from None
 
 
 async def perform_call(mm: MemoryMap, call: Call) -> None:
@@ -54,10 +57,7 @@ async def perform_call(mm: MemoryMap, call: Call) -> None:
             case _:
                 raise ValueError(f"{kind.name} is no call")
     except HmmError as error:
-        raise UserError(
-            f"The recorded {kind.name.lower()} of {length:#x} bytes at {address:#x} cannot be performed ({error}); "
-            "record the program again."
-        ) from None
+        raise UserError(_refusal(kind.name.lower(), address, length, error)) from None
 
 
 def call_ranges(event: np.void) -> list[tuple[int, int]]:
@@ -68,6 +68,11 @@ def call_ranges(event: np.void) -> list[tuple[int, int]]:
         low, high = sorted((address, new_address))
         return [(low, high - low)] if high > low else []
     return [(address, length), (new_address, new_length)] if kind is EventKind.MREMAP else [(address, length)]
+
+
+def _refusal(what: str, address: int, length: int, error: HmmError) -> str:
+    where = f"{length:#x} bytes at {address:#x}"
+    return f"The recorded {what} of {where} cannot be performed ({error}); record the program again."
 
 
 async def _map(mm: MemoryMap, call: Call, address: int, length: int, protection: int, flags: MapFlags) -> None:
