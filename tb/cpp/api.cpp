@@ -31,8 +31,12 @@ TB_API void tb_record_sizes(std::uint32_t* sizes) {
   sizes[5] = sizeof(tb::Settings);
 }
 
-// Forgets the case: arrays, memory, log, counts and causes.
-TB_API void tb_clear() { testbench() = tb::Testbench{}; }
+// Forgets the case: arrays, memory, log, counts and causes. The ports are those of the simulation and stay.
+TB_API void tb_clear() {
+  const auto ports = testbench().clients.ports.size();
+  testbench() = tb::Testbench{};
+  testbench().clients.ports.resize(ports);
+}
 
 TB_API void tb_set_settings(const tb::Settings* settings) { testbench().settings = *settings; }
 
