@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import PAGE_BYTES
 from models.driver import Driver, DriverOptions
 from models.golden_bytes import read_bytes, write_bytes
 from models.golden_device import DeviceAbort, GoldenSettings
-from models.program_recording import EVENT_DTYPE, MAPPING_DTYPE, Array, EventKind, ProgramRecording
+from models.program_recording import Array
 from models.program_replay import Operation, Pressure, Replay, ReplayPlan, ReplayResults, Status
 from models.program_replay.judge import find_mismatches
 from models.tests.closed_loop import ClosedLoop
@@ -21,34 +19,6 @@ from models.tests.closed_loop import ClosedLoop
 PASID = 3
 WINDOW = 48
 """Pieces that are handed over and not done at most, so that the host is never far ahead."""
-
-
-def recording_of(
-    events: Iterable[tuple[object, ...]], mappings: Iterable[tuple[int, int, int]] = ()
-) -> ProgramRecording:
-    """A recording. An event is (READ | WRITE | MODIFY, address, length), (MMAP, address, length, protection, flags),
-    (MUNMAP, address, length), (MPROTECT, address, length, protection), (BRK, end, new_end) or
-    (MREMAP, address, length, new_address, new_length).
-    """
-    fields = {
-        EventKind.READ: ("address", "length"),
-        EventKind.WRITE: ("address", "length"),
-        EventKind.MODIFY: ("address", "length"),
-        EventKind.MMAP: ("address", "length", "protection", "flags"),
-        EventKind.MUNMAP: ("address", "length"),
-        EventKind.MPROTECT: ("address", "length", "protection"),
-        EventKind.BRK: ("address", "new_address"),
-        EventKind.MREMAP: ("address", "length", "new_address", "new_length"),
-    }
-    listed = list(events)
-    rows: Array = np.zeros(len(listed), dtype=EVENT_DTYPE)
-    for row, (kind, *values) in zip(rows, listed, strict=True):
-        assert isinstance(kind, EventKind)
-        row["kind"] = kind
-        row["repeats"] = int(kind <= EventKind.MODIFY)
-        for name, value in zip(fields[kind], values, strict=True):
-            row[name] = value
-    return ProgramRecording(("by hand",), {}, 1, "", 0, 0, 0, rows, np.array(list(mappings), dtype=MAPPING_DTYPE))
 
 
 class GoldenLanes:
@@ -161,48 +131,3 @@ class ProgramBench:
         self.loop.scheduler.run_all()
         _, mismatches = find_mismatches(self.plan, self.lanes.results)
         return [mismatch.text for mismatch in mismatches] + self.loop.findings()
-
-
-def page(number: int) -> int:
-    """An address for tests: pages on both sides of a 2 MiB boundary."""
-    return 0x4000_0000 + (number - 6) * PAGE_BYTES
-
-
-def random_recording(rng: np.random.Generator, count: int, pages: int = 14) -> ProgramRecording:
-    """`count` drawn events on some pages: accesses anywhere (refused ones too), calls only where they can be."""
-    kinds = list(EventKind)
-    protections = [0, 1, 1, 3, 3, 3, 3]
-    mapped = [bool(value) for value in rng.integers(0, 4, pages)]
-    initial = [(page(number), PAGE_BYTES, int(rng.choice([1, 3]))) for number in range(pages) if mapped[number]]
-    events: list[tuple[object, ...]] = []
-    while len(events) < count:
-        kind = kinds[int(rng.choice(len(kinds), p=[0.28, 0.28, 0.14, 0.08, 0.06, 0.08, 0.04, 0.04]))]
-        first = int(rng.integers(pages))
-        size = 1 + int(rng.integers(min(4, pages - first)))
-        at, length = page(first), size * PAGE_BYTES
-        if kind <= EventKind.MODIFY:
-            offset, bytes_ = int(rng.integers(PAGE_BYTES // 8)) * 8, int(rng.choice([1, 4, 8, 8, 8, 24, 100]))
-            offset = min(offset + int(rng.integers(2)), PAGE_BYTES - bytes_)
-            events.append((kind, at + offset, bytes_))
-        elif kind is EventKind.MMAP:
-            flags = int(rng.choice([0, 1, 32, 32, 33]))
-            events.append((kind, at, length, int(rng.choice(protections)), flags))
-            mapped[first : first + size] = [True] * size
-        elif kind is EventKind.MUNMAP:
-            events.append((kind, at, length))
-            mapped[first : first + size] = [False] * size
-        elif kind is EventKind.BRK:
-            events.append((kind, at, at + length) if rng.integers(2) else (kind, at + length, at))
-            mapped[first : first + size] = [events[-1][1] == at] * size
-        elif kind is EventKind.MPROTECT and all(mapped[first : first + size]):
-            events.append((kind, at, length, int(rng.choice(protections))))
-        elif kind is EventKind.MREMAP and mapped[first]:
-            # One page: it is always one mapping. It moves, grows where it is, or both.
-            new = int(rng.integers(pages))
-            new_size = 1 + int(rng.integers(min(3, pages - new)))
-            if new <= first < new + new_size and new != first:
-                continue
-            events.append((kind, at, PAGE_BYTES, page(new), new_size * PAGE_BYTES))
-            mapped[first] = False
-            mapped[new : new + new_size] = [True] * new_size
-    return recording_of(events, initial)

@@ -13,17 +13,12 @@ from models.errors import UserError
 from models.program_recording import EventKind, MappingFlag, Protection, load_program
 from models.program_replay import Operation, PlanOptions, make_plan
 from models.program_replay.content import initial_page, stamps
-from models.tests.program_bench import ProgramBench, page, random_recording, recording_of
+from models.tests.program_bench import ProgramBench
+from models.tests.program_recordings import every_call, page, random_recording, recording_of
 
 READ, WRITE, MODIFY = EventKind.READ, EventKind.WRITE, EventKind.MODIFY
-MMAP, MUNMAP, MPROTECT, BRK, MREMAP = (
-    EventKind.MMAP,
-    EventKind.MUNMAP,
-    EventKind.MPROTECT,
-    EventKind.BRK,
-    EventKind.MREMAP,
-)
-ANONYMOUS, SHARED, FILE = int(MappingFlag.ANONYMOUS), int(MappingFlag.SHARED), 0
+MMAP, MPROTECT, MREMAP = EventKind.MMAP, EventKind.MPROTECT, EventKind.MREMAP
+ANONYMOUS, FILE = int(MappingFlag.ANONYMOUS), 0
 R, RW = int(Protection.READ), int(Protection.READ | Protection.WRITE)
 PROGRAMS = Path(__file__).parents[2] / "sim" / "data" / "programs"
 OPTIONS = PlanOptions(lanes=4)
@@ -111,40 +106,12 @@ def test_program_plan_refuses() -> None:
 def test_program_every_call(every: int, seed: int) -> None:
     """Each kind of call, in each of its forms, with accesses before and after, undisturbed and under pressure.
 
-    Stimulus: a recording by hand: mappings of files and of zeros, private and shared, replaced, protected and opened
-    again, the heap growing and shrinking, remapping in place, to elsewhere, smaller and larger; refused accesses.
+    Stimulus: the recording every_call(), which has refused accesses too.
     Checking: bytes, answers, rules; the refused accesses are those that this test knows.
     Covers: PROGRAM-CALLS, PROGRAM-REFUSED
     """
 
-    def use(*pages: int) -> list[tuple[object, ...]]:
-        touched: list[tuple[object, ...]] = []
-        for number in pages:
-            at = page(number)
-            touched += [(READ, at + 56, 32), (WRITE, at + 60, 8), (MODIFY, at + 16, 8), (READ, at + 8, 16)]
-        return touched
-
-    recording = recording_of(
-        [
-            *use(0), (READ, page(1), 8), (WRITE, page(1), 8),
-            (MMAP, page(2), 4 * PAGE_BYTES, RW, FILE), *use(2, 3, 4),
-            (MPROTECT, page(3), PAGE_BYTES, R), (READ, page(3) + 60, 8), (WRITE, page(3), 8), *use(2, 4),
-            (MPROTECT, page(3), PAGE_BYTES, RW), *use(3),
-            (MMAP, page(3), PAGE_BYTES, RW, ANONYMOUS), *use(2, 3),
-            (MUNMAP, page(2), PAGE_BYTES), (READ, page(2), 1), *use(4),
-            (BRK, page(20), page(23)), *use(20, 22), (BRK, page(23), page(21)), *use(20), (READ, page(22), 8),
-            (BRK, page(21), page(21)), (BRK, page(21), page(24)), *use(22),
-            (MREMAP, page(3), PAGE_BYTES, page(3), PAGE_BYTES), *use(3),
-            (MREMAP, page(3), 3 * PAGE_BYTES, page(8), 4 * PAGE_BYTES), *use(8, 9, 11), (READ, page(3), 8),
-            (MREMAP, page(8), 4 * PAGE_BYTES, page(8), 2 * PAGE_BYTES), *use(8, 9), (READ, page(10), 8),
-            (MREMAP, page(8), 2 * PAGE_BYTES, page(8), 3 * PAGE_BYTES), *use(8, 10),
-            (MMAP, page(12), 2 * PAGE_BYTES, RW, SHARED), *use(12),
-            (MMAP, page(14), PAGE_BYTES, RW, SHARED | ANONYMOUS), *use(14, 12), (MUNMAP, page(0), 40 * PAGE_BYTES),
-            (MMAP, page(0), 16 * PAGE_BYTES, RW, ANONYMOUS), *use(0, 3, 8, 14), (MMAP, page(5), PAGE_BYTES, 0, FILE),
-            (READ, page(5), 8), (MPROTECT, page(5), PAGE_BYTES, int(Protection.EXECUTE)), (READ, page(5), 8),
-        ],
-        [(page(0), PAGE_BYTES, RW), (page(1), PAGE_BYTES, R)],
-    )  # fmt: skip
+    recording = every_call()
     plan = make_plan(recording, OPTIONS)
     assert plan.refused_accesses == 7
     bench = ProgramBench(plan, seed=seed, every=every)

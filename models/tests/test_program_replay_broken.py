@@ -14,7 +14,8 @@ from models.program_recording import Array, EventKind, MappingFlag, Protection
 from models.program_replay import Operation, PlanOptions, Replay, host_calls, make_plan
 from models.program_replay.content import initial_page
 from models.program_replay.plan import Call
-from models.tests.program_bench import GoldenLanes, ProgramBench, page, recording_of
+from models.tests.program_bench import GoldenLanes, ProgramBench
+from models.tests.program_recordings import page, recording_of, remapped
 
 READ, WRITE, MODIFY = EventKind.READ, EventKind.WRITE, EventKind.MODIFY
 ANONYMOUS = int(MappingFlag.ANONYMOUS)
@@ -24,17 +25,8 @@ RW = int(Protection.READ | Protection.WRITE)
 def bench_of(
     *, driver: type[Driver] = Driver, lanes: type[GoldenLanes] = GoldenLanes, replay: type[Replay] = Replay
 ) -> ProgramBench:
-    """A program that uses two pages of a file and two of zeros, and unmaps and maps the latter again."""
-    events: list[tuple[object, ...]] = [(EventKind.MMAP, page(2), 2 * PAGE_BYTES, RW, ANONYMOUS)]
-    for number in (0, 1, 2, 3):
-        events += [(READ, page(number) + 32, 8), (WRITE, page(number) + 32, 8), (READ, page(number) + 32, 8)]
-    events.append((EventKind.MUNMAP, page(2), 2 * PAGE_BYTES))
-    # The file's loader gets the pages that were unmapped.
-    events += [(EventKind.MMAP, page(4), 2 * PAGE_BYTES, RW, 0), (READ, page(4), 8), (READ, page(5), 8)]
-    events.append((EventKind.MMAP, page(2), 2 * PAGE_BYTES, RW, ANONYMOUS))
-    for number in (3, 2):
-        events += [(READ, page(number) + 32, 8), (WRITE, page(number), 8), (READ, page(number), 8)]
-    plan = make_plan(recording_of(events, [(page(0), 2 * PAGE_BYTES, RW)]), PlanOptions(lanes=4))
+    """The program remapped() on a machine with a mistake."""
+    plan = make_plan(remapped(), PlanOptions(lanes=4))
     return ProgramBench(plan, driver=driver, lanes=lanes, replay=replay)
 
 
