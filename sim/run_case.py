@@ -73,7 +73,7 @@ def known_cases() -> dict[str, str]:
         EVERYTHING: f"{MAIN_JOB}, then {PROGRAMS}; what `make` runs",
         MAIN_JOB: "every array that the real kernel wrote, in the kernel's format and in every driver's",
         PROGRAMS: "the recorded programs of the project, performed by the RTL",
-        f"{PROGRAM} FILE": "a program recorded with `python -m sim record`, performed by the RTL",
+        PROGRAM: "with a FILE: a program recorded with `python -m sim record`, performed by the RTL",
     }
     for name, builder in sorted(SCENARIOS.items()):
         cases.setdefault(name.replace("_", "-"), (builder.__doc__ or "").strip().split("\n")[0])
