@@ -15,7 +15,7 @@ from models.physical_memory import Owner, PhysicalMemory
 from models.structures import Access
 from tb.case import Case, CaseResult, MemorySettings
 from tb.environment import Environment, make_settings
-from tb.host_script import make_requests
+from tb.host_script import When, make_requests
 from tb.records import (
     DATA_BYTES,
     RESPONSE_DTYPE,
@@ -68,7 +68,8 @@ def words_of(*values: int) -> RequestData:
 
 async def run_data(dut: SimHandleBase, builder: CaseBuilder, requests: Requests, data: RequestData) -> CaseResult:
     """Runs requests with data behind the set-up. Errors: AssertionError with the scoreboard's first line."""
-    requests["after_action"] = np.maximum(requests["after_action"], len(builder.script))
+    if not requests["after_action"].any():
+        requests["after_action"] = len(builder.script)
     builder.ask(requests, data)
     case = image_with_data(builder.build(), builder)
     result = await Environment(dut).run(case)
@@ -150,6 +151,33 @@ async def test_data_in_release_cycle(dut: SimHandleBase) -> None:
         assert 0 in seen and min(seen) < 0 < max(seen), seen
         for distance, value in seen.items():
             assert value == (STAMP if (distance, reader) > (0, writer) else old), (writer, seen)
+
+
+@cocotb.test()
+async def test_host_before_clients(dut: SimHandleBase) -> None:
+    """
+    Stimulus: the host stores into a word of data, in cycles before, in and after that in which a client loads it.
+    Checking: of one cycle the host comes first: the client sees its store.
+    Covers: CLIENTS-DATA-ORDER
+    """
+    seen: dict[int, int] = {}
+    meeting = 500
+    for late in range(-2, 3):
+        builder = data_builder("host-and-client")
+        script = builder.script
+        ready = len(script)
+        script.write_memory(frame_of(0) + 8, STAMP, When(not_before=meeting + late))
+        requests = make_requests(
+            page_va(0) + np.array([8, 8], dtype=np.uint64), PASID, Access.READ, client=[1, 2], length=8,
+            pause=[300, 0], hold=[0, 0], after_action=ready,
+        )  # fmt: skip
+        probe = await run_data(dut, builder, requests.copy(), words_of(0, 0))
+        meeting = int(probe.responses["data_cycle"][0])
+        start = int(probe.action_results["start_cycle"][-1])
+        seen[start - meeting] = int(probe.request_data.view(np.uint64)[0, 0])
+    assert 0 in seen and min(seen) < 0 < max(seen), seen
+    for distance, value in seen.items():
+        assert value == (STAMP if distance <= 0 else frame_of(0) + 8), seen
 
 
 @cocotb.test()
