@@ -161,6 +161,16 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
 
 
 @commands.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Another file than the one in docs/.")
+def picture(name: str, out: Path | None) -> None:
+    """Draw the picture NAME of the documents anew, from a run: fault."""
+    from sim.picture import picture as draw
+
+    click.echo(f"drawn: {draw(name, out)}")
+
+
+@commands.command()
 def lint() -> None:
     """Check the Python with ruff and mypy, and the RTL with Verilator and slang."""
     from sim.lint import LINTERS
