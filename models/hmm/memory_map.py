@@ -8,19 +8,22 @@ Source: docs/host.md, "Address spaces".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.arrays import PAGE_BYTES, PAGE_SHIFT
 from models.hmm.errors import HmmError
+from models.hmm.fault_result import Undecided
 from models.hmm.frames import HUGE_BYTES, Frames
-from models.hmm.notifiers import InvalidateEvent, MmuNotifier, MmuNotifierRange
+from models.hmm.kernel_rules import RULES_2018, KernelRules
+from models.hmm.notifiers import IntervalNotifiers, InvalidateEvent, MmuNotifier, MmuNotifierRange
 from models.hmm.page_table import EntryFlags, EntryKind, PageTable
 from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags
-from models.hmm.vma import SharedObject, Vma, VmaList, VmFlags
+from models.hmm.vma import Backing, SharedObject, Vma, VmaList, VmFlags
 from models.host_events import Journal
 from models.preemption import Preemption, ReadWriteLock
 
@@ -44,12 +47,20 @@ class MemoryMap:
     """One address space (struct mm_struct).
 
     Attributes: `number` tells address spaces apart; `vmas`; `page_table`; `mmap_lock`; `open_invalidations`, those that
-    were started and have not ended; `hmm`, set once a device mirrors the space; `journal`, what happened.
+    were started and have not ended; `intervals`, the interval notifiers; `hmm`, set once a device mirrors the space;
+    `journal`, what happened; `rules`, the kernel's; `undecided`, who is asked what no address space knows (no by default).
     """
 
-    def __init__(self, host: Preemption, frames: Frames, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        host: Preemption,
+        frames: Frames,
+        journal: Journal | None = None,
+        rules: KernelRules = RULES_2018,
+    ) -> None:
         self.host = host
         self.frames = frames
+        self.rules = rules
         self.journal = journal if journal is not None else Journal()
         self.number = frames.next_space_number()
         self.vmas = VmaList()
@@ -58,6 +69,8 @@ class MemoryMap:
         self.open_invalidations: list[MmuNotifierRange] = []
         self.brk_end = HEAP_START
         self.hmm: Hmm | None = None
+        self.intervals = IntervalNotifiers()
+        self.undecided: Callable[[Undecided, int], bool] = lambda question, va: False
         self._notifiers: list[MmuNotifier] = []
         frames.spaces.append(self)
 
@@ -70,12 +83,18 @@ class MemoryMap:
         self._notifiers.remove(notifier)
 
     @asynccontextmanager
-    async def invalidation(self, start: int, end: int, event: InvalidateEvent) -> AsyncIterator[None]:
-        """Notifiers are told before and after what happens inside the `async with`."""
-        update = MmuNotifierRange(self, start, end, event)
+    async def invalidation(
+        self, start: int, end: int, event: InvalidateEvent, owner: object = None
+    ) -> AsyncIterator[None]:
+        """Notifiers are told before and after what happens inside the `async with`: those of intervals first.
+
+        `owner`: see MmuNotifierRange.
+        """
+        update = MmuNotifierRange(self, start, end, event, owner)
         told = list(self._notifiers)
         await self.host.pause("mm: invalidate start")
         self.open_invalidations.append(update)
+        self.intervals.begin(update)
         try:
             for notifier in told:
                 await notifier.invalidate_range_start(update)
@@ -84,6 +103,7 @@ class MemoryMap:
             await self.host.pause("mm: invalidate end")
         finally:
             self.open_invalidations.remove(update)
+            self.intervals.end()
             for notifier in told:
                 await notifier.invalidate_range_end(update)
 
@@ -129,7 +149,8 @@ class MemoryMap:
             entry_flags |= EntryFlags.WRITABLE
         async with self.mmap_lock.write():
             place = await self._place(start, end_of_length, MapFlags.MAP_FIXED if start else MapFlags.MAP_PRIVATE)
-            self.vmas.insert(Vma(self, place, place + end_of_length, properties, SharedObject()))
+            store = SharedObject(kind=Backing.DRIVER)
+            self.vmas.insert(Vma(self, place, place + end_of_length, properties, store, no_fault=True))
             for page in range(end_of_length >> PAGE_SHIFT):
                 self.page_table.set(place + page * PAGE_BYTES, EntryKind.PRESENT, first_pfn + page, entry_flags)
         return place
@@ -204,7 +225,7 @@ class MemoryMap:
                 return old
             grown_end = old + new_length
             if not fixed and end == area.end and grown_end <= TASK_SIZE and not self.vmas.overlapping(end, grown_end):
-                self.vmas.insert(Vma(self, end, grown_end, area.flags, area.shared, area.object_page(end)))
+                self.vmas.insert(replace(area, start=end, end=grown_end, offset=area.object_page(end)))
                 return old
             if RemapFlags.MREMAP_MAYMOVE not in flags:
                 raise HmmError("ENOMEM", "the mapping cannot grow in place")
@@ -239,14 +260,23 @@ class MemoryMap:
         self.frames.spaces.remove(self)
 
     async def split_huge(self, va: int) -> None:
-        """Make the huge entry around `va` 512 small ones, if there is one (split_huge_pmd())."""
+        """Make the huge entry around `va` 512 small ones, if there is one (split_huge_pmd()).
+
+        One of an area with an object behind it is unmapped instead: its pages can be had from there again.
+        """
         table = self.page_table.table(va)
         if table is None or not table.huge:
             return
         first = va // HUGE_BYTES * HUGE_BYTES
         async with self.invalidation(first, first + HUGE_BYTES, InvalidateEvent.CLEAR):
             table = self.page_table.table(va)
-            if table is not None and table.huge:
+            if table is None or not table.huge:
+                return
+            area = self.vmas.find(va)
+            if area is not None and area.shared is not None:
+                self.frames.drop(table.pfn[table.counted(slice(None))])
+                self.page_table.drop_table(va)
+            else:
                 self.page_table.split_huge(va, self.frames.zero_pfn)
 
     async def split_huge_ends(self, start: int, end: int) -> None:
@@ -281,7 +311,7 @@ class MemoryMap:
             await self._zap(first, last)
         self._free_tables(first, last)
         for area in areas:
-            if area.shared is not None and area.shared.users == 0:
+            if area.shared is not None and area.shared.users == 0 and not area.shared.lasts:
                 self.frames.drop(np.array(list(area.shared.pages.values()), dtype=np.uint64))
                 area.shared.pages.clear()
 
@@ -318,7 +348,7 @@ class MemoryMap:
 
     async def _move(self, area: Vma, new: int, new_length: int) -> None:
         """Move a whole area's entries to `new` and map `new_length` bytes there (move_vma())."""
-        self.vmas.insert(Vma(self, new, new + new_length, area.flags, area.shared, area.offset), merge=False)
+        self.vmas.insert(replace(area, start=new, end=new + new_length), merge=False)
         shift = new - area.start
         async with self.invalidation(area.start, area.end, InvalidateEvent.UNMAP):
             for span in self.page_table.mapped_spans(area.start, area.end):
