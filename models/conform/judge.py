@@ -47,6 +47,7 @@ from models.hmm.range_fault import NotifiedRange, hmm_range_fault
 from models.host_scheduler import SchedulerEvent
 
 ERRNO = {"EPERM": 1, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16, "EINVAL": 22}
+NEIGHBOURS = "tables of empty pages that memory outside the range shares"
 MOST_TRIES = 6
 """A driver gives up after so many, as the recording program does."""
 
@@ -181,10 +182,12 @@ class Bench:
             level[part] = 1 + entry.order // 9
         return ModelEntries(kind, flags, level, pfn)
 
-    def verdict(self) -> Judgement:
-        """The verdict on a record in which nothing differed."""
+    def verdict(self, relation: str = "") -> Judgement:
+        """The verdict on a record in which nothing differed. `relation`: what is equal only in relation."""
         if self.missing:
             return Judgement(Verdict.UNDETERMINED, "; ".join(sorted(question.value for question in self.missing)))
+        if relation:
+            return Judgement(Verdict.BY_RELATION, relation)
         return Judgement(Verdict.EXACT)
 
 
@@ -233,13 +236,14 @@ def _request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Jud
         tries += 1
     expect("number of tries", tries, len(record.tries))
     post = expanded_entries(record.post, record.n)
-    expect_page_table(
+    neighbours = expect_page_table(
         bench.model_entries(),
         (record.entries, bench.before),
         (post, plain_entries(post, machine.release)),
         bench.relation,
+        record.addr,
     )
-    return bench.verdict()
+    return bench.verdict(NEIGHBOURS if neighbours else "")
 
 
 def _stale(record: RecordedStale, machine: Machine, fmt: EntryFormat) -> Judgement:

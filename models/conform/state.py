@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import PAGE_BYTES, PAGE_SHIFT, Bytes, Flags, Words
-from models.conform.entries import PlainEntries, plain_entries, raw_pfn, tracked
+from models.conform.entries import PHYSICAL_PFN_BITS, PlainEntries, plain_entries, raw_pfn, tracked
 from models.conform.notes import InexpressibleError, Note, parse_note
 from models.conform.objects import ObjectBuilder
 from models.conform.records import VM_SOFTDIRTY, ConformRecording, RecordedState, page_number, run_places
@@ -22,7 +22,7 @@ from models.hmm.frames import HUGE_PAGES, HugePool
 from models.hmm.kernel_rules import KernelRules, Release, kernel_rules, release_of
 from models.hmm.memory_map import MemoryMap
 from models.hmm.notifiers import IntervalNotifiers
-from models.hmm.numbered_frames import NumberedFrames, NumberedPagemap
+from models.hmm.numbered_frames import MOST_NEW_PAGES, NumberedFrames, NumberedPagemap
 from models.hmm.page_table import DIRECTORY_SHIFTS, SPAN_SHIFT, EntryFlags, EntryKind, LargeEntry
 from models.hmm.vma import Vma, VmFlags
 from models.kernel_recording import KernelInformation
@@ -31,6 +31,8 @@ from models.preemption import Preemption
 
 LOWEST_DIRECTORY_OF_LEVEL = {2: DIRECTORY_SHIFTS[0], 3: DIRECTORY_SHIFTS[1], 4: DIRECTORY_SHIFTS[2]}
 """A walk that ends at a level found the table that spans so many bits."""
+HIGHEST_MEMORY_BITS = 30
+"""Pfns of a machine's memory have not more bits: 4 TiB. Bare pfns of devices may."""
 HUGE_2M, HUGE_1G = 1 << 21, 1 << 30
 KNOWN_FLAGS = VmFlags(~0 & sum(flag.value for flag in VmFlags))
 SPECIAL_NOTES = ("zero", "huge_zero", "pfn")
@@ -87,22 +89,37 @@ def build_state(record: RecordedState, machine: Machine, host: Preemption, seq: 
     """
     plain = plain_entries(record.entries, machine.release)
     notes, note_of = _notes(record)
-    known = int(plain.pfn[plain.mapped].max(initial=0)) + 1
-    known = max(known, machine.information.zero_pfn + 1)
-    frames = NumberedFrames(-(-known // HUGE_PAGES) * HUGE_PAGES, machine.information.zero_pfn)
+    kinds = _kinds(record, plain, notes, note_of)
+    moving = kinds == EntryKind.MIGRATION
+    plain.pfn[moving] &= np.uint64((1 << PHYSICAL_PFN_BITS) - 1)
+    known = _first_new_page(kinds, plain, machine)
+    above = machine.information.dev_pfn0 - known if machine.information.dev_pfn0 > known else MOST_NEW_PAGES
+    frames = NumberedFrames(known, machine.information.zero_pfn, min(MOST_NEW_PAGES, above))
     frames.system.exists(np.array([frames.zero_pfn], dtype=np.uint64), 1)
     free_2m, reserved_2m, _, free_1g, reserved_1g = record.huge
     frames.huge_pools = {HUGE_2M: HugePool(free_2m, reserved_2m), HUGE_1G: HugePool(free_1g, reserved_1g)}
     pagemap = _pagemap(machine, frames)
     mm = MemoryMap(host, frames, rules=machine.rules)
     mm.intervals = IntervalNotifiers(seq + 1)
-    kinds = _kinds(record, plain, notes, note_of)
+    for pfn in plain.pfn[moving]:
+        # Nobody in the model finishes the move.
+        frames.migrations[int(pfn)] = host.event()
     state = BuiltState(mm, frames, pagemap, notes, note_of, plain, kinds)
     _add_areas(record, state)
     _fill_page_table(record, machine, state)
     _count_references(state)
     _note_far_pages(record, state)
     return state
+
+
+def _first_new_page(kinds: Bytes, plain: PlainEntries, machine: Machine) -> int:
+    """A pfn above all that the record's entries show, the device's own apart; a multiple of 512."""
+    first, count = machine.information.dev_pfn0, machine.information.dev_npfn
+    shows = (kinds != EntryKind.NONE) & (kinds != EntryKind.SWAP) & (kinds != EntryKind.MARKER)
+    shows &= (plain.pfn < np.uint64(1 << HIGHEST_MEMORY_BITS)) & (kinds != EntryKind.UNKNOWN)
+    shows &= (plain.pfn < np.uint64(first)) | (plain.pfn >= np.uint64(first + count))
+    highest = max(int(plain.pfn[shows].max(initial=0)), machine.information.zero_pfn)
+    return -(-(highest + HUGE_PAGES) // HUGE_PAGES) * HUGE_PAGES
 
 
 def _pagemap(machine: Machine, frames: NumberedFrames) -> NumberedPagemap | None:
