@@ -171,7 +171,7 @@ def lint() -> None:
 @commands.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--anonymous", is_flag=True, help="Replace all names by hashes first: nothing may hang on them.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write every verdict there.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
 def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) -> None:
     """Let the host model do what a real kernel was recorded to do; exit 1 if a record comes out wrong."""
     from sim.conform import run_conform

@@ -92,7 +92,14 @@ def expect_events(what: str, model: list[SeenEvent], recorded: list[RecordedEven
     """Equal kinds, ranges, sequences and owners, in equal order. Errors: DifferenceError."""
     for number, (seen, event) in enumerate(zip(model, recorded, strict=False)):
         update = seen.update
-        mine = (update.event.name, hex(update.start), hex(update.end), seen.seq, int(update.owner is own is not None), 1)
+        mine = (
+            update.event.name,
+            hex(update.start),
+            hex(update.end),
+            seen.seq,
+            int(update.owner is own is not None),
+            1,
+        )
         theirs = (event.e.name, hex(event.s), hex(event.t), event.seq, event.own, event.fl & 1)
         expect(f"{what}, event {number}", mine, theirs)
     expect(f"{what}, number of events", len(model), len(recorded))

@@ -152,5 +152,3 @@ def not_exact_share(judged: list[JudgedRecording]) -> float:
     total = sum((recording.total() for recording in judged), Counter())
     loose = total[Verdict.BY_RELATION] + total[Verdict.UNDETERMINED]
     return 100 * loose / max(1, total.total())
-
-

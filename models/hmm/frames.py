@@ -29,6 +29,7 @@ HUGE_PAGES = 512
 """Pages of a 2 MiB page."""
 HUGE_BYTES = HUGE_PAGES * PAGE_BYTES
 
+
 @dataclass
 class HugePool:
     """The huge pages of one size that were set aside: how many are free, and how many of those somebody reserved."""
@@ -197,8 +198,8 @@ class DevicePagemap:
 class Frames:
     """All pages of a machine. Attributes: `system`, the pool of system memory; `zero_pfn`, the page of zeros that
     entries share where nothing was written yet; `pagemaps`; `spaces`, every address space that maps these pages;
-    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages that were
-    set aside, by their size in bytes.
+    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages
+    that were set aside, by their size in bytes.
     """
 
     def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:

@@ -66,8 +66,8 @@ INVALIDATE = Callable[[MmuNotifierRange, int], None]
 class MmuIntervalNotifier:
     """Somebody who mirrors [start, end) of a page table (struct mmu_interval_notifier).
 
-    `invalidate(update, cur_seq)` is told of each invalidation that overlaps, after `seq` became `cur_seq`. `seq` is always
-    odd; it differs from what read_begin() returned once the range was invalidated.
+    `invalidate(update, cur_seq)` is told of each invalidation that overlaps, after `seq` became `cur_seq`. `seq` is
+    always odd; it differs from what read_begin() returned once the range was invalidated.
     """
 
     start: int
