@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,11 @@ HUGE_AREA = READ_WRITE | VmFlags.VM_HUGEPAGE
 HUGETLB = READ_WRITE | VmFlags.VM_HUGETLB
 
 
+def answering(asked: Undecided, answer: bool) -> Callable[[Undecided, int], bool]:
+    """Somebody who answers one question so, and all others with no."""
+    return lambda question, va: answer and question is asked
+
+
 def test_faults_swap_by_kernel() -> None:
     """
     Stimulus: Pages in swap, alone and shared, protected, tracked, in a read-only area: read and written by two kernels.
@@ -51,7 +58,7 @@ def test_faults_swap_by_kernel() -> None:
     ):
         for default, expected in ((FAULT, read), (WRITE_FAULT, write)):
             bench = PresentBench(release)
-            bench.mm.undecided = lambda question, va, users=users: users and question is Undecided.SWAP_USERS
+            bench.mm.undecided = answering(Undecided.SWAP_USERS, users)
             bench.area(flags=area)
             bench.entry(0, EntryKind.SWAP, flags)
             assert driver(bench, default, 1) == [expected]
@@ -135,7 +142,7 @@ def test_faults_huge_where_no_advice_was_given() -> None:
         (HUGE_AREA | VmFlags.VM_UFFD_MISSING, True, FAULT, "EFAULT"),
     ):
         bench = PresentBench()
-        bench.mm.undecided = lambda question, va, answer=answer: answer and question is Undecided.HUGE_ENABLED
+        bench.mm.undecided = answering(Undecided.HUGE_ENABLED, answer)
         bench.area(flags=area)
         assert driver(bench, default, 1, 8) == [expected]
     assert bench.entries(1, 8)[0].hole
@@ -149,14 +156,14 @@ def test_faults_batches_hold_pages() -> None:
     """
     for held, batched, events in ((True, True, 1), (False, True, 0), (True, False, 0)):
         bench = PresentBench()
-        bench.mm.undecided = lambda question, va, held=held: held and question is Undecided.LRU_BATCH
+        bench.mm.undecided = answering(Undecided.LRU_BATCH, held)
         bench.area()
         pfn = bench.entry(0, EntryKind.PRESENT)
         bench.frames.batched.update({pfn} if batched else set())
         assert driver(bench, WRITE_FAULT, 1) == ["VW"]
         assert len(bench.events) == events
         bench = PresentBench()
-        bench.mm.undecided = lambda question, va, held=held: held and question is Undecided.LRU_BATCH
+        bench.mm.undecided = answering(Undecided.LRU_BATCH, held)
         bench.area(flags=HUGE_AREA)
         bench.huge()
         bench.frames.batched.update(range(4096, 4096 + HUGE_PAGES) if batched else ())
