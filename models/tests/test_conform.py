@@ -238,7 +238,7 @@ def test_conform_finds_lost_sequence_differences(tmp_path: Path) -> None:
 
 def test_conform_says_what_it_cannot_express(tmp_path: Path) -> None:
     """
-    Stimulus: Records with an unknown note, an unknown kind of area, huge pages of an unknown size, a move that nobody ends.
+    Stimulus: Records with an unknown note, an unknown kind of area, huge pages of an unknown size, a move without end.
     Checking: Each is wrong, with a sentence, and the program goes on.
     Covers: CONFORM
     """
@@ -265,7 +265,7 @@ def test_conform_undetermined_and_by_relation(tmp_path: Path) -> None:
     """
     Stimulus: Pages with more references than known, reused and copied; a large empty area beside which others made
     tables.
-    Checking: Undetermined whichever came, still wrong if anything else differs; by relation only where tables are shared.
+    Checking: Undetermined whichever came, wrong if anything else differs; by relation only where tables are shared.
     Covers: CONFORM
     """
     records = lines_of(NEW)

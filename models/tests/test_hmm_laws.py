@@ -58,7 +58,7 @@ LAWS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @dataclass(frozen=True)
 class Space:
-    """What lies at twelve pages: pieces of (kind of area, states of its pages), and whether a huge page comes before."""
+    """What lies at some pages: pieces of (kind of area, states of its pages), and whether an area comes before."""
 
     pieces: list[tuple[str, list[str]]]
     huge: bool
