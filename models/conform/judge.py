@@ -47,6 +47,8 @@ from models.hmm.range_fault import NotifiedRange, hmm_range_fault
 from models.host_scheduler import SchedulerEvent
 
 ERRNO = {"EPERM": 1, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16, "EINVAL": 22}
+PRESENT_ONLY = 1
+PRESENT_AND_WRITABLE = 3
 MOST_PAUSES = 4_000_000
 NEIGHBOURS = "tables of empty pages that memory outside the range shares"
 MOST_TRIES = 6
@@ -122,6 +124,8 @@ class Bench:
             return self._huge_afterwards(va)
         first = va // HUGE_BYTES * HUGE_BYTES
         copied = ((va, va + PAGE_BYTES), (first, first + HUGE_BYTES))
+        if question is Undecided.SWAP_USERS and self._read_only_afterwards(va):
+            return True
         return any(event.e is InvalidateEvent.CLEAR and (event.s, event.t) in copied for event in self.recorded_events)
 
     def _huge_afterwards(self, va: int) -> bool:
@@ -129,6 +133,13 @@ class Bench:
             return False
         page = page_number(va, self.record)
         return any(first <= page < first + count and level > 1 for first, count, _, level, _ in self.record.post)
+
+    def _read_only_afterwards(self, va: int) -> bool:
+        if not isinstance(self.record, RecordedRequest):
+            return False
+        page = page_number(va, self.record)
+        post = expanded_entries(self.record.post, self.record.n)
+        return int(post.words[page]) & PRESENT_AND_WRITABLE == PRESENT_ONLY
 
     async def _migrate_to_ram(self, mm: Any, vma: Any, page: int) -> None:
         """The module's own way to bring a page back: one page at a time (dev_pagemap_ops.migrate_to_ram)."""

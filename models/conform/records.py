@@ -76,7 +76,7 @@ class RecordedState(RecordBase):
     pages: list[PageRun]
     setup: list[Call] = []
     at: StrictInt = 0
-    huge: Annotated[list[StrictInt], Field(min_length=5, max_length=5)] = [0, 0, 0, 0, 0]
+    huge: list[StrictInt] = []
 
     @property
     def end(self) -> int:

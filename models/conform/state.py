@@ -102,7 +102,7 @@ def build_state(record: RecordedState, machine: Machine, host: Preemption, seq: 
     above = machine.information.dev_pfn0 - known if machine.information.dev_pfn0 > known else MOST_NEW_PAGES
     frames = NumberedFrames(known, machine.information.zero_pfn, min(MOST_NEW_PAGES, above))
     frames.system.exists(np.array([frames.zero_pfn], dtype=np.uint64), 1)
-    free_2m, reserved_2m, _, free_1g, reserved_1g = record.huge
+    free_2m, reserved_2m, _, free_1g, reserved_1g = [*record.huge, 0, 0, 0, 0, 0][:5]
     frames.huge_pools = {HUGE_2M: HugePool(free_2m, reserved_2m), HUGE_1G: HugePool(free_1g, reserved_1g)}
     pagemap = _pagemap(machine, frames)
     foreign = _foreign_pagemap(kinds, plain, machine, frames)

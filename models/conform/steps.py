@@ -15,10 +15,13 @@ from models.hmm.cpu import cpu_read, cpu_write
 from models.hmm.errors import HmmError
 from models.hmm.fork import fork
 from models.hmm.memory_map import MemoryMap
-from models.hmm.system_calls import Advice, MapFlags, Prot
+from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags
+from models.hmm.vma import VmFlags
 
 PROTECTIONS = {"r": Prot.PROT_READ, "w": Prot.PROT_WRITE, "x": Prot.PROT_EXEC}
 FAILED = "errno="
+WITHOUT_EFFECT = ("NORMAL", "RANDOM", "SEQUENTIAL", "WILLNEED", "COLD", "DODUMP", "DONTDUMP")
+"""Advice that by itself changes no entry that is mapped writable or not."""
 
 Step = Callable[[MemoryMap, int, list[Any]], Awaitable[None]]
 
@@ -38,7 +41,7 @@ async def perform(calls: list[list[Any]], mm: MemoryMap, base: int) -> None:
         except HmmError as error:
             if not failed:
                 raise InexpressibleError(f'the call "{name}" fails with {error.errno}') from None
-        except (ValueError, TypeError):
+        except (KeyError, ValueError, TypeError):
             raise InexpressibleError(f'the call "{name}" has arguments that are not understood') from None
         else:
             if failed:
@@ -76,6 +79,8 @@ async def _mprotect(mm: MemoryMap, base: int, arguments: list[Any]) -> None:
 
 async def _madvise(mm: MemoryMap, base: int, arguments: list[Any]) -> None:
     first, count, advice = arguments
+    if advice in WITHOUT_EFFECT:
+        return
     if f"MADV_{advice}" not in Advice.__members__:
         raise InexpressibleError(f'the advice "{advice}" is not known')
     await mm.madvise(base + first * PAGE_BYTES, count * PAGE_BYTES, Advice[f"MADV_{advice}"])
@@ -96,6 +101,28 @@ async def _fork(mm: MemoryMap, base: int, arguments: list[Any]) -> None:
     await fork(mm)
 
 
+async def _mremap(mm: MemoryMap, base: int, arguments: list[Any]) -> None:
+    first, old_count, new_count, words, new_first = arguments
+    kinds = set(filter(None, words.split("|")))
+    flags = RemapFlags.NONE
+    for word, flag in (("maymove", RemapFlags.MREMAP_MAYMOVE), ("fixed", RemapFlags.MREMAP_FIXED)):
+        flags |= flag if word in kinds else RemapFlags.NONE
+        kinds.discard(word)
+    if kinds:
+        raise InexpressibleError(f'the flags "{words}" of a move are not known')
+    new = 0 if new_first is None else base + new_first * PAGE_BYTES
+    await mm.mremap(base + first * PAGE_BYTES, old_count * PAGE_BYTES, new_count * PAGE_BYTES, flags, new)
+
+
+async def _mlock(mm: MemoryMap, base: int, arguments: list[Any]) -> None:
+    """Every page is made present, private memory by a write (populate_vma_page_range())."""
+    first, count = arguments
+    for page in range(first, first + count):
+        area = mm.vmas.find(base + page * PAGE_BYTES)
+        private = area is not None and VmFlags.VM_SHARED not in area.flags and VmFlags.VM_WRITE in area.flags
+        await (_write if private else _read)(mm, base, [page, 1])
+
+
 async def _nothing(mm: MemoryMap, base: int, arguments: list[Any]) -> None:
     """The call changes nothing that the watched range shows."""
 
@@ -108,6 +135,11 @@ STEPS: dict[str, Step] = {
     "munmap": _munmap,
     "mprotect": _mprotect,
     "madvise": _madvise,
+    "mremap": _mremap,
+    "mlock": _mlock,
+    "munlock": _nothing,
     "fork": _fork,
+    "child_exit": _nothing,
+    "vfork": _nothing,
     "sleep_us": _nothing,
 }

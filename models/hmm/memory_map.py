@@ -361,6 +361,8 @@ class MemoryMap:
                 self.page_table.move(span.start, span.start + shift, span.end - span.start)
                 await self.host.pause("mm: move next table")
         self.vmas.remove(area)
+        async with self.invalidation(area.start, area.end, InvalidateEvent.UNMAP):
+            pass  # The old place is unmapped like any other, though nothing is left there (do_munmap()).
         self._free_tables(area.start, area.end)
 
     def _cut_out(self, start: int, end: int) -> Vma:
