@@ -123,7 +123,7 @@ def expect_page_table(
     """
     recorded, plain = after
     level_differs = model.level != recorded.levels
-    shared = level_differs & plain.empty & (recorded.levels < model.level) & _reaches_outside(recorded.levels, address)
+    shared = level_differs & plain.empty & (recorded.levels < model.level) & reaches_outside(recorded.levels, address)
     recorded_before, model_before = before
     away = ~plain.mapped & ~plain.empty
     unchanged = (recorded.words == recorded_before.words) & (recorded.levels == recorded_before.levels)
@@ -158,7 +158,7 @@ def expect_page_table(
     return bool(shared.any())
 
 
-def _reaches_outside(levels: np.ndarray, address: int) -> np.ndarray:
+def reaches_outside(levels: np.ndarray, address: int) -> np.ndarray:
     """bool[n]: pages whose tables of these levels span more than the n pages from `address`."""
     page = np.uint64(address >> PAGE_SHIFT) + np.arange(levels.size, dtype=np.uint64)
     shift = (levels.astype(np.uint64)) * np.uint64(TABLE_SHIFT)
