@@ -18,14 +18,15 @@ EXIT_BAD_INPUT = 2
 
 
 RECORD = "record"
+REGRESS = "regress"
 
 
 class Commands(click.Group):
-    """An unknown command is bad input: one sentence, not a usage text. `record` is loaded when it is asked for."""
+    """An unknown command is bad input: one sentence, not a usage text. `record` and `regress` are loaded when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        return sorted([*super().list_commands(ctx), RECORD])
+        return sorted([*super().list_commands(ctx), RECORD, REGRESS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name."""
@@ -33,6 +34,10 @@ class Commands(click.Group):
             from sim.record import record_command
 
             return record_command
+        if cmd_name == REGRESS:
+            from sim.regression.command import regress_command
+
+            return regress_command
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
