@@ -22,7 +22,7 @@ REGRESS = "regress"
 
 
 class Commands(click.Group):
-    """An unknown command is bad input: one sentence, not a usage text. `record` and `regress` are loaded when asked for."""
+    """An unknown command is bad input: one sentence, not a usage text. Some commands are loaded when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
@@ -144,7 +144,7 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
     from sim.paths import ROOT
 
     count = jobs or len(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed)]
+    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed), "-m", "not pr and not nightly"]
     command += ["-n", str(count), "--dist", "worksteal"] if count > 1 else []
     command += ["--waves"] if waves else []
     if test:

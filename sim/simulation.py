@@ -64,7 +64,7 @@ class TestOutcome:
 
 @dataclass(frozen=True)
 class SimulationOutcome:
-    """What a process left. `failure` is empty if the run passed; times in seconds. `stopped`: why it was ended early."""
+    """What a process left. `failure` is empty if it passed; times in seconds. `stopped`: why it was ended early."""
 
     failure: str
     tests: tuple[TestOutcome, ...]

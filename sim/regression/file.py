@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A regression as data: which cases, with which seeds, configurations, formats, builds and tags. See docs/regressions.md.
+"""A regression as data: cases with seeds, configurations, formats, builds and tags. See docs/regressions.md.
 
 A file is checked whole before anything runs; what is wrong is told in one sentence with its line.
 """
@@ -43,7 +43,7 @@ class Budget(_Strict):
 
 
 class CaseLine(_Strict):
-    """One entry of `cases`: a scenario, saved cases, or cocotb tests; times every seed, configuration, format, build."""
+    """One entry of `cases`: a scenario, saved cases, or cocotb tests; times all seeds, formats, builds and so on."""
 
     scenario: str | None = None
     saved: str | None = None
@@ -96,6 +96,8 @@ class Regression(_Strict):
     about: str
     budget: Budget | None
     cases: tuple[RegressionCase, ...]
+    own_cases: tuple[RegressionCase, ...]
+    """Without what is included."""
 
 
 def tiers() -> list[str]:
@@ -121,6 +123,7 @@ def load_regression(name: str, *, base_seed: int = 1) -> Regression:
     path = regression_file(name)
     text, places = _read(path)
     cases = {case.id: case for included in text.includes for case in _included(path, included, base_seed)}
+    foreign = set(cases)
     for index, line in enumerate(text.cases):
         place = f"{path}:{places.line(('cases', index))}: cases[{index}]"
         try:
@@ -135,7 +138,14 @@ def load_regression(name: str, *, base_seed: int = 1) -> Regression:
             cases[case.id] = case
     if not cases:
         raise UserError(f"{path}: there are no cases; give some.")
-    return Regression(name=path.stem, path=path, about=text.about, budget=text.budget, cases=tuple(cases.values()))
+    return Regression(
+        name=path.stem,
+        path=path,
+        about=text.about,
+        budget=text.budget,
+        cases=tuple(cases.values()),
+        own_cases=tuple(case for case in cases.values() if case.id not in foreign),
+    )
 
 
 def _included(path: Path, name: str, base_seed: int) -> tuple[RegressionCase, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`-k`: words with and, or, not and parentheses, as pytest has them. A word matches if it is a part of a case's words."""
+"""`-k`: words with and, or, not and parentheses, as pytest has them. A word matches a part of a case's words."""
 
 from __future__ import annotations
 
