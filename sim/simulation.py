@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -209,6 +210,11 @@ def _run(
                 process.wait()
 
 
+def tied_to_us() -> list[str]:
+    """What to put before a command so that the kernel ends it when we are killed; empty where that is not to be had."""
+    return ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+
+
 def simulate(
     executable: Path,
     module: str,
@@ -246,6 +252,7 @@ def simulate(
     if testcase is not None:
         variables["COCOTB_TEST_FILTER"] = testcase
     command = [
+        *tied_to_us(),
         str(executable.resolve()),
         # Every build starts from the same kind of random state, so that nothing can lean on zeros after power-up.
         "+verilator+rand+reset+2",

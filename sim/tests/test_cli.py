@@ -54,6 +54,9 @@ def _assert_one_sentence(done: subprocess.CompletedProcess[str], *said: str) -> 
         (["build", "--configuration", "huge"], ["huge", "default, tiny, va57"]),
         (["test", "--jobs", "1", "no_test_is_called_this"], ["no_test_is_called_this"]),
         (["break", "--paths", "docs"], ["docs"]),
+        (["regress", "weekly"], ["weekly", "nightly, pr, smoke"]),
+        (["regress", "smoke", "-k", "races and"], ["races and", "no expression"]),
+        (["regress", "smoke", "--tag", "none_such"], ["No case of smoke", "--list"]),
     ],
 )
 def test_cli_bad_input_is_one_sentence(arguments: list[str], said: list[str]) -> None:
