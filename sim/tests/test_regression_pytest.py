@@ -61,7 +61,13 @@ def test_pytest_shares_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config = SimpleNamespace(workerinput={"testrunuid": "one"})
     for case in cases:
         item = RegressionItem.__new__(RegressionItem)
-        item.__dict__.update(case=case, path=REGRESSIONS / "smoke.yaml", session=session, config=config)
+        for name, value in (
+            ("case", case),
+            ("path", REGRESSIONS / "smoke.yaml"),
+            ("session", session),
+            ("config", config),
+        ):
+            setattr(item, name, value)
         session.items.append(item)
     for _ in range(2):
         told = [run_shared(item) for item in session.items]
