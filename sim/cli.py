@@ -176,14 +176,34 @@ def lint() -> None:
 @commands.command("break")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="How many lines to break.")
+@click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
+@click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
+@click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
 def break_command(
-    seed: int, draws: int, paths: tuple[str, ...], jobs: int, timeout: float, json_file: Path | None
+    seed: int,
+    draws: int,
+    only_rtl: bool,
+    only_python: bool,
+    tier: str,
+    paths: tuple[str, ...],
+    jobs: int,
+    timeout: float,
+    json_file: Path | None,
 ) -> None:
     """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
+    if only_rtl and only_python:
+        raise UserError("Give --rtl or --python, not both.")
+    if only_rtl:
+        from sim.mutants.report import run_mutants
+
+        if not run_mutants(seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file):
+            sys.exit(EXIT_FAILED)
+        return
+    paths = ("models",) if only_python else paths
     from sim.break_report import run_breaker
 
     if not run_breaker(seed=seed, draws=draws, paths=paths, jobs=jobs, timeout=timeout, json_file=json_file):

@@ -36,11 +36,11 @@ WAVES_DIRECTORY = "HMM_WAVES_DIRECTORY"
 
 Progress = Callable[[dict[str, Any]], None]
 Lines = Callable[[str], None]
-Stop = Callable[[], str]
-"""Says why a process must end now; "" while it may go on."""
+Stop = Callable[[float], str]
+"""Says why a process must end now, "" while it may go on; gets the processor seconds that it took so far."""
 
 
-def go_on() -> str:
+def go_on(cpu_seconds: float) -> str:
     """Never a reason to stop."""
     return ""
 
@@ -178,6 +178,12 @@ class _Ended:
     timed_out: bool
 
 
+def _cpu_seconds(process: int) -> float:
+    """Processor time that a running process took so far."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _run(
     command: list[str], environment: dict[str, str], log: Path, timeout: float, reader: _LogReader, stop: Stop
 ) -> _Ended:
@@ -200,7 +206,11 @@ def _run(
                 reader.poll()
                 if not stopped:
                     timed_out = time.monotonic() >= deadline
-                    stopped = f"The simulator did not end within {timeout:.0f} s" if timed_out else stop()
+                    stopped = (
+                        f"The simulator did not end within {timeout:.0f} s"
+                        if timed_out
+                        else stop(_cpu_seconds(process.pid))
+                    )
                     if stopped:
                         process.kill()
                 time.sleep(POLL_SECONDS)

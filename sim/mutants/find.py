@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from pyslang.syntax import SyntaxKind, SyntaxTree
 
@@ -68,6 +70,8 @@ ASSIGNMENTS = {
 PATTERNS = {SyntaxKind.AssignmentPatternExpression, SyntaxKind.StreamingConcatenationExpression}
 BASES = {"b": (2, "b"), "d": (10, "d"), "h": (16, "x"), "o": (8, "o")}
 
+Node = Any
+"""A node of the syntax tree; pyslang gives each kind a class of its own."""
 Enums = Mapping[str, tuple[str, ...]]
 
 
@@ -112,11 +116,11 @@ def _is_node(item: object) -> bool:
     return hasattr(item, "sourceRange")
 
 
-def _children(node: SyntaxTree) -> list[SyntaxTree]:
+def _children(node: Node) -> list[Node]:
     return [node[index] for index in range(len(node)) if _is_node(node[index])]
 
 
-def _nodes(node: SyntaxTree) -> Iterator[SyntaxTree]:
+def _nodes(node: Node) -> Iterator[Node]:
     yield node
     for child in _children(node):
         yield from _nodes(child)
@@ -140,17 +144,17 @@ class _Finder:
         self._text = text
         self._enums = enums
 
-    def _source(self, node: SyntaxTree) -> str:
+    def _source(self, node: Node) -> str:
         return self._text[node.sourceRange.start.offset : node.sourceRange.end.offset]
 
-    def _add(self, node: SyntaxTree, operator: str, after: str, *, statement: bool = False) -> None:
+    def _add(self, node: Node, operator: str, after: str, *, statement: bool = False) -> None:
         start, end = node.sourceRange.start.offset, node.sourceRange.end.offset
         before = self._text[start:end]
         if after != before:
             line = self._text.count("\n", 0, start) + 1
             self.found.append(Mutant(self._file, line, operator, start, end, before, after, statement))
 
-    def visit(self, node: SyntaxTree, context: _Context) -> None:
+    def visit(self, node: Node, context: _Context) -> None:
         """Collects the changes of a node and of all below it."""
         kind = node.kind
         if kind == SyntaxKind.ForLoopStatement:
@@ -177,7 +181,7 @@ class _Finder:
         for child, inside in self._below(node, context):
             self.visit(child, inside)
 
-    def _below(self, node: SyntaxTree, context: _Context) -> Iterator[tuple[SyntaxTree, _Context]]:
+    def _below(self, node: Node, context: _Context) -> Iterator[tuple[Node, _Context]]:
         """The parts of a node that may be changed, each with where it is."""
         kind = node.kind
         if kind in ASSIGNMENTS:
@@ -201,10 +205,10 @@ class _Finder:
             for child in _children(node):
                 yield child, context
 
-    def _is_reset(self, node: SyntaxTree) -> bool:
+    def _is_reset(self, node: Node) -> bool:
         return self._source(node.predicate).replace(" ", "") in ("!rst_ni", "!rst_n")
 
-    def _here(self, node: SyntaxTree, context: _Context) -> None:
+    def _here(self, node: Node, context: _Context) -> None:
         """The changes of this very node."""
         kind = node.kind
         if kind == SyntaxKind.ConditionalPredicate:
@@ -217,9 +221,9 @@ class _Finder:
             self._sized(node, context)
         elif kind == SyntaxKind.IntegerLiteralExpression:
             value = int(self._source(node).replace("_", ""))
-            for other in (value + 1, value - 1):
-                if other >= 0:
-                    self._add(node, "constant off by one", str(other))
+            for near in (value + 1, value - 1):
+                if near >= 0:
+                    self._add(node, "constant off by one", str(near))
         elif kind == SyntaxKind.UnbasedUnsizedLiteralExpression:
             other = {"'0": "'1", "'1": "'0"}.get(self._source(node))
             if other:
@@ -231,7 +235,7 @@ class _Finder:
         elif kind in ASSIGNMENTS:
             self._assignment(node, context)
 
-    def _binary(self, node: SyntaxTree, kind: SyntaxKind) -> None:
+    def _binary(self, node: Node, kind: SyntaxKind) -> None:
         left, right = self._source(node.left), self._source(node.right)
         operator = node.operatorToken.rawText
         for other in SWAPS[kind]:
@@ -240,7 +244,7 @@ class _Finder:
             self._add(node, "term dropped", f"({left})")
             self._add(node, "term dropped", f"({right})")
 
-    def _sized(self, node: SyntaxTree, context: _Context) -> None:
+    def _sized(self, node: Node, context: _Context) -> None:
         size, rest = self._source(node).split("'")
         base, digits = rest[0].lower(), rest[1:].replace("_", "").strip()
         if base not in BASES:
@@ -251,10 +255,10 @@ class _Finder:
         except ValueError:
             return
         operator = "wrong reset value" if context.reset else "constant off by one"
-        for other in sorted({(value + 1) % (1 << width), (value - 1) % (1 << width)} - {value}):
-            self._add(node, operator, f"{width}'{base}{other:{spelling}}")
+        for near in sorted({(value + 1) % (1 << width), (value - 1) % (1 << width)} - {value}):
+            self._add(node, operator, f"{width}'{base}{near:{spelling}}")
 
-    def _member(self, node: SyntaxTree, context: _Context) -> None:
+    def _member(self, node: Node, context: _Context) -> None:
         name = self._source(node)
         prefix, _, member = name.rpartition("::")
         others = self._enums.get(member, ())
@@ -263,18 +267,18 @@ class _Finder:
             operator = "wrong reset value" if context.reset else "other enum member"
             self._add(node, operator, f"{prefix}::{other}" if prefix else other)
 
-    def _case(self, node: SyntaxTree) -> None:
+    def _case(self, node: Node) -> None:
         items = [item for item in _children(node.items) if item.kind == SyntaxKind.StandardCaseItem]
         origin = node.sourceRange.start.offset
         whole = self._source(node)
-        for first, second in zip(items, items[1:], strict=False):
+        for first, second in pairwise(items):
             a, b = first.clause.sourceRange, second.clause.sourceRange
             spans = [(a.start.offset - origin, a.end.offset - origin), (b.start.offset - origin, b.end.offset - origin)]
             (s0, e0), (s1, e1) = spans
             swapped = whole[:s0] + whole[s1:e1] + whole[e0:s1] + whole[s0:e0] + whole[e1:]
             self._add(node, "case bodies swapped", swapped, statement=True)
 
-    def _assignment(self, node: SyntaxTree, context: _Context) -> None:
+    def _assignment(self, node: Node, context: _Context) -> None:
         if context.block == "assign":
             if node.right.kind not in PATTERNS:
                 for stuck in ("'0", "'1"):

@@ -30,7 +30,7 @@ budget: {{cpu_seconds: {budget}}}
 cases:
   - {{scenario: smoke, parameters: {{do: pass}}, seeds: 3, tags: [quick]}}
   - {{scenario: races, parameters: {{do: {second}}}, seeds: [7], tags: [quick, odd]}}
-  - {{scenario: fences, parameters: {{do: {third}}}, seeds: 2, configurations: [tiny], limit_seconds: 1}}
+  - {{scenario: fences, parameters: {{do: {third}}}, seeds: 2, configurations: [tiny], limit_seconds: 0.2}}
 """
 
 
@@ -242,7 +242,9 @@ def test_regress_killed_in_the_middle(bench: Bench) -> None:
     """
     bench.write(third="hang")
     text = (bench.directory / "own.yaml").read_text(encoding="utf-8")
-    (bench.directory / "own.yaml").write_text(text.replace("limit_seconds: 1", "limit_seconds: 600"), encoding="utf-8")
+    (bench.directory / "own.yaml").write_text(
+        text.replace("limit_seconds: 0.2", "limit_seconds: 600"), encoding="utf-8"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(bench.directory)],
         cwd=ROOT,

@@ -58,7 +58,7 @@ def test_regression_dead_case_alone_fails(tmp_path: Path, do: str, verdict: Verd
     Covers: REGRESS-CRASH, REGRESS-HANG
     """
     cases = [fake_case("pass", 1), fake_case("fail", 2), fake_case("pass", 3)]
-    cases.insert(place, fake_case(do, 7, limit=0.5))
+    cases.insert(place, fake_case(do, 7, limit=0.1))
     results = Run(settings(tmp_path)).run(cases)
     assert verdicts(results) == {"pass.s1": P, "fail.s2": F, "pass.s3": P, f"{do}.s7": verdict}
     message = next(result.message for result in results if result.case.id == f"{do}.s7")
@@ -98,7 +98,7 @@ def test_regression_silent_start_is_hung(tmp_path: Path) -> None:
     Checking: its cases are hung when the limit for the start is over.
     Covers: REGRESS-HANG
     """
-    chosen = settings(tmp_path, start_limit=0.3)
+    chosen = settings(tmp_path, start_limit=0.05)
     chosen.executable(fake_case("pass").kind).write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
     before = time.monotonic()
     assert verdicts(Run(chosen).run([fake_case("pass", 1), fake_case("pass", 2)])) == {"pass.s1": H, "pass.s2": H}
@@ -112,7 +112,7 @@ def test_regression_cocotb_tests(tmp_path: Path) -> None:
     Covers: REGRESS-TESTS
     """
     names = ["pass_a", "fail_b", "skip_c", "crash_d", "pass_e", "hang_f", "pass_g"]
-    results = Run(settings(tmp_path)).run([fake_test(name, limit=0.7) for name in names])
+    results = Run(settings(tmp_path)).run([fake_test(name, limit=0.1) for name in names])
     expected = {"pass_a": P, "fail_b": F, "skip_c": F, "crash_d": C, "pass_e": P, "hang_f": H, "pass_g": P}
     assert verdicts(results) == expected
     messages = {result.case.id: result.message for result in results}
