@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from models.files import write_atomically
 from sim.console import console, progress
 from sim.mutants.run import OUT, MutantVerdict, MutationRun, draw_mutants, source_texts, stages_of
 from sim.paths import ROOT
@@ -64,16 +65,23 @@ def run_mutants(*, seed: int, draws: int, jobs: int, regression: str, json_file:
     packages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "rtl").rglob("*_pkg.sv"))]
     stages = stages_of(regression)
     mutants = draw_mutants(texts, packages, seed, draws)
+    target = json_file or OUT / f"seed-{seed}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run = MutationRun(mutants, texts, jobs=jobs, note=lambda text: console.print(text, markup=False))
+
+    def keep() -> None:
+        """What is known by now stays, also if this process is killed."""
+        data = json.dumps(result_data(seed, regression, run), indent=1) + "\n"
+        write_atomically(target, data.encode())
+
     with progress("changes", draws) as advance:
 
         def report(verdict: MutantVerdict) -> None:
             advance(1, f"{verdict.mutant.file}:{verdict.mutant.line} {verdict.result} {verdict.by}")
+            keep()
 
-        run = MutationRun(mutants, texts, jobs=jobs, report=report, note=lambda text: console.print(text, markup=False))
-        run.run(stages)
-    target = json_file or OUT / f"seed-{seed}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result_data(seed, regression, run), indent=1) + "\n", encoding="utf-8")
+        run.run(stages, report)
+    keep()
     console.print(unit_table(list(run.verdicts.values())))
     for verdict in run.alive:
         console.print(survivor_line(verdict), markup=False)

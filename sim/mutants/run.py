@@ -69,11 +69,12 @@ class Stage:
 
 @dataclass
 class MutantVerdict:
-    """What became of one change: `result` killed or survived, `by` the first failed case, processor seconds."""
+    """What became of one change: `result` untried (the run is not over), killed or survived; `by` the first failed
+    case; processor seconds."""
 
     number: int
     mutant: Mutant
-    result: str = "survived"
+    result: str = "untried"
     by: str = ""
     how: str = ""
     cpu_seconds: float = 0.0
@@ -149,7 +150,6 @@ class MutationRun:
         out: Path = OUT,
         jobs: int = 1,
         note: Callable[[str], None] = lambda text: None,
-        report: Callable[[MutantVerdict], None] = lambda verdict: None,
     ) -> None:
         self.verdicts = {number: MutantVerdict(number, mutant) for number, mutant in enumerate(mutants, start=1)}
         self.build_seconds = 0.0
@@ -157,7 +157,6 @@ class MutationRun:
         self._out = out
         self._jobs = jobs
         self._note = note
-        self._report = report
         self._lock = threading.Lock()
         self._tree = out / "tree"
         make_tree(self._tree, texts, {number: verdict.mutant for number, verdict in self.verdicts.items()})
@@ -165,16 +164,22 @@ class MutationRun:
     @property
     def alive(self) -> list[MutantVerdict]:
         """What nothing has noticed so far."""
-        return [verdict for verdict in self.verdicts.values() if verdict.result == "survived"]
+        return [verdict for verdict in self.verdicts.values() if verdict.result != "killed"]
 
-    def run(self, stages: Sequence[Stage]) -> None:
-        """All stages, each for what survived the ones before. Errors: UserError if the unchanged design fails one."""
+    def run(self, stages: Sequence[Stage], report: Callable[[MutantVerdict], None] = lambda verdict: None) -> None:
+        """All stages, each for what survived the ones before; `report` gets each verdict when it is final.
+
+        Errors: UserError if the unchanged design fails a stage.
+        """
+        for verdict in self.verdicts.values():
+            verdict.result = "untried"
         for stage in stages:
             wanted = [verdict for verdict in self.alive if stage.concerns(verdict.mutant)]
             if wanted:
-                self._stage(stage, wanted)
+                self._stage(stage, wanted, report)
         for verdict in self.alive:
-            self._report(verdict)
+            verdict.result = "survived"
+            report(verdict)
 
     def _build(self, stage: Stage) -> Path:
         design = replace(BENCHES[stage.bench], root=self._tree)
@@ -187,7 +192,7 @@ class MutationRun:
         self._note(f"{stage.name}: built, {seconds:.0f} s of processor time")
         return executable
 
-    def _stage(self, stage: Stage, wanted: Sequence[MutantVerdict]) -> None:
+    def _stage(self, stage: Stage, wanted: Sequence[MutantVerdict], report: Callable[[MutantVerdict], None]) -> None:
         executable = self._build(stage)
         unchanged = self._run_cases(stage.cases, executable, 0, stage.name, jobs=self._jobs)
         self.run_seconds += unchanged.cpu_seconds
@@ -207,7 +212,7 @@ class MutationRun:
                 failed = next((result for result in run.results if not result.passed), None)
                 if failed is not None:
                     _kill(verdict, failed)
-                    self._report(verdict)
+                    report(verdict)
 
         with ThreadPoolExecutor(self._jobs) as pool:
             list(pool.map(work, wanted))
@@ -233,6 +238,8 @@ class MutationRun:
             stop_at_first=number != 0,
             keep_order=True,
             arguments=(choose_argument(number),),
+            # The Python side is the copy's too, so that work may go on here meanwhile.
+            environment={"PYTHONPATH": str(self._tree)},
         )
         run = Run(settings)
         run.run(cases)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -58,6 +58,7 @@ class Surroundings:
     cancel: Event = field(default_factory=Event)
     waves: bool = False
     arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     start_limit: float = START_LIMIT
 
 
@@ -148,6 +149,7 @@ class _ListProcess(_Process):
             lines=self._line,
             stop=self.stop,
             arguments=self.around.arguments,
+            environment=self.around.environment,
         )
 
     def _line(self, line: str) -> None:
@@ -203,6 +205,7 @@ class _TestsProcess(_Process):
             lines=self._line,
             stop=self.stop,
             arguments=self.around.arguments,
+            environment=self.around.environment,
         )
 
     def _line(self, line: str) -> None:

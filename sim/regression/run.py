@@ -62,6 +62,7 @@ class RunSettings:
     keep_order: bool = False
     waves: bool = False
     arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     start_limit: float = START_LIMIT
     cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -92,6 +93,7 @@ class Run:
             cancel=settings.cancel,
             waves=settings.waves,
             arguments=settings.arguments,
+            environment=settings.environment,
             start_limit=settings.start_limit,
         )
         groups = split(cases, settings.jobs, settings.seconds, keep_order=settings.keep_order)

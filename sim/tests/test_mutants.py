@@ -212,9 +212,10 @@ def test_mutants_run(fake_run: Path, tmp_path: Path) -> None:
     mutants = draw_mutants(texts, [], 1, 5)
     before = {file: (ROOT / file).read_text(encoding="utf-8") for file in texts}
     told: list[int] = []
-    run = MutationRun(mutants, texts, out=tmp_path / "out", jobs=2, report=lambda verdict: told.append(verdict.number))
+    run = MutationRun(mutants, texts, out=tmp_path / "out", jobs=2)
     cases = (fake_case("pass", 1), fake_case("pass", 2))
-    run.run([Stage("device", "fast", "default", cases), Stage("device", "checked", "default", cases)])
+    stages = [Stage("device", "fast", "default", cases), Stage("device", "checked", "default", cases)]
+    run.run(stages, lambda verdict: told.append(verdict.number))
     results = {number: (verdict.result, verdict.how.split(":")[0]) for number, verdict in run.verdicts.items()}
     assert results == {
         1: ("survived", ""),
