@@ -18,14 +18,15 @@ EXIT_BAD_INPUT = 2
 
 
 RECORD = "record"
+REGRESS = "regress"
 
 
 class Commands(click.Group):
-    """An unknown command is bad input: one sentence, not a usage text. `record` is loaded when it is asked for."""
+    """An unknown command is bad input: one sentence, not a usage text. Some commands are loaded when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        return sorted([*super().list_commands(ctx), RECORD])
+        return sorted([*super().list_commands(ctx), RECORD, REGRESS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name."""
@@ -33,6 +34,10 @@ class Commands(click.Group):
             from sim.record import record_command
 
             return record_command
+        if cmd_name == REGRESS:
+            from sim.regression.command import regress_command
+
+            return regress_command
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -147,7 +152,7 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
     from sim.paths import ROOT
 
     count = jobs or len(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed)]
+    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed), "-m", "not pr and not nightly"]
     command += ["-n", str(count), "--dist", "worksteal"] if count > 1 else []
     command += ["--waves"] if waves else []
     if test:
@@ -201,14 +206,34 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @commands.command("break")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="How many lines to break.")
+@click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
+@click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
+@click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
 def break_command(
-    seed: int, draws: int, paths: tuple[str, ...], jobs: int, timeout: float, json_file: Path | None
+    seed: int,
+    draws: int,
+    only_rtl: bool,
+    only_python: bool,
+    tier: str,
+    paths: tuple[str, ...],
+    jobs: int,
+    timeout: float,
+    json_file: Path | None,
 ) -> None:
     """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
+    if only_rtl and only_python:
+        raise UserError("Give --rtl or --python, not both.")
+    if only_rtl:
+        from sim.mutants.report import run_mutants
+
+        if not run_mutants(seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file):
+            sys.exit(EXIT_FAILED)
+        return
+    paths = ("models",) if only_python else paths
     from sim.break_report import run_breaker
 
     if not run_breaker(seed=seed, draws=draws, paths=paths, jobs=jobs, timeout=timeout, json_file=json_file):
