@@ -10,6 +10,7 @@ tb/sv/tb_axi_checker.sv
 tb/sv/tb_memory.sv
 tb/sv/tb_client_checker.sv
 tb/sv/tb_events.sv
+tb/sv/tb_device_events.sv
 tb/sv/tb_inner_grants.sv
 tb/sv/tb_watchdog.sv
 tb/adapter/hmm_adapter.sv

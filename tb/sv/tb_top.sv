@@ -386,6 +386,25 @@ module tb_top
     .done_action_i (done_action)
   );
 
+  tb_device_events u_device_events (
+    .clk_i      (clk),
+    .rst_ni     (rst_n),
+    .cycle_i    (cycle_q),
+    .aw_valid_i (axi_awvalid_o),
+    .aw_ready_i (axi_awready_o),
+    .aw_i       (axi_aw),
+    .b_valid_i  (axi_bvalid_o),
+    .b_ready_i  (axi_bready_o),
+    .b_i        (axi_b),
+    .ar_valid_i (axi_arvalid_o),
+    .ar_ready_i (axi_arready_o),
+    .ar_i       (axi_ar),
+    .r_valid_i  (axi_rvalid_o),
+    .r_ready_i  (axi_rready_o),
+    .r_i        (axi_r),
+    .probe_i    (probe)
+  );
+
   tb_inner_grants u_inner_grants (
     .clk_i   (clk),
     .rst_ni  (rst_n),
