@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from models import registers
 from models.fault_records import cancel_command, replay_all_command, resume_command
-from models.formats import format_by_name
 from models.physical_memory import Owner
 from models.registers import Register
 from models.structures import Access, Opcode, pack_command
@@ -20,7 +19,6 @@ from tb.host_script import LAST_ADDRESS, When, format_registers
 from tb.races.world import ABSENT, MISSING, OTHER_PASID, PAGE_BYTES, PASID, RaceWorld, page_va
 from tb.records import DeviceEventKind
 
-OTHER_FORMAT = "linux_6_16"
 FENCE_VALUE = 0x5AFE
 QUIET_CYCLES = 40
 
@@ -223,7 +221,7 @@ def _change_format(world: RaceWorld, aim: Aim) -> None:
     del aim
     idle = registers.STATUS_ENABLED.mask | registers.STATUS_BUSY.mask
     world.script.wait_register(Register.STATUS, 0, mask=idle)
-    for register, value in format_registers(format_by_name(OTHER_FORMAT)).items():
+    for register, value in format_registers(world.other_format).items():
         world.script.write_register(register, value)
     world.set_control(enable=True)
     world.script.wait_register(Register.STATUS, registers.STATUS_ENABLED.mask)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models.fault_records import replay_all_command, resume_command
+from models.structures import Access
 from tb.case import Case, CaseResult, MemorySettings
 from tb.host_script import When
 from tb.races.actions import HOST_ACTIONS, Aim, HostAction
@@ -86,15 +87,20 @@ def build_cell(action_name: str, event_name: str, seed: int, settings: MemorySet
     if fault:
         world.ask_and_wait_recorded(MISSING, 1)
         if event.repaired:
-            world.repair(MISSING)
+            world.repair(MISSING, everywhere=True)
     if event.warm:
         world.ask_and_wait(page)
     if event.replay:
         world.add_command(resume_command(tag, cancel=False))
-    request = world.ask(HOT if event.replay else page, hold=event.hold)
     answer = None
     if event.replay:
+        # The walk of the PREFETCH ends with a read; between that and the replay comes one that ends without, so that a
+        # command, which needs a read of its own, can be executed when the replay begins.
+        request = world.ask(HOT, access=Access.PREFETCH)
+        world.ask_out_of_range()
         answer = world.tell() - 1
+    else:
+        request = world.ask(page, hold=event.hold)
     action.prepare(world, aim)
     step = len(world.script)
     action.fire(world, aim, When())

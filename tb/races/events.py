@@ -14,7 +14,7 @@ import numpy as np
 
 from tb.case import CaseResult
 from tb.races.actions import Aim
-from tb.races.world import ABSENT, BAD, HOT, MISSING, RaceWorld, page_va, slot_line
+from tb.races.world import ABSENT, BAD, HOT, MISSING, RaceWorld, page_va, line_of
 from tb.records import DeviceEventKind, EventKind
 
 HOLD = 30
@@ -31,7 +31,7 @@ class DeviceEvent:
 
     `page`: what its request asks for, `page_under_fault`: if a fault waits on MISSING beforehand, because the action
     needs one or (`fault`) the event; `repaired`: that page is repaired then before the request comes. `warm`: the page
-    is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the request only keeps the walker busy; the event follows from an answer.
+    is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the requests only keep the walker busy; the event follows from an answer.
     """
 
     name: str
@@ -73,8 +73,8 @@ def page_number(page: int) -> int:
     return page_va(page) >> 12
 
 
-def reads_of(result: CaseResult, line: int, *, failed: bool = False) -> tuple[Cycles, Cycles]:
-    """The cycles in which reads of a line were taken by the bus, and in which their data came; a reader has one open."""
+def reads_of(result: CaseResult, lines: tuple[int, ...], *, failed: bool = False) -> tuple[Cycles, Cycles]:
+    """The cycles in which reads of these lines were taken by the bus, and in which their data came; a reader has one open."""
     events = result.device_events
     kinds = (DeviceEventKind.BUS_READ, DeviceEventKind.BUS_READ_DATA)
     begun: dict[int, int] = {}
@@ -83,7 +83,7 @@ def reads_of(result: CaseResult, line: int, *, failed: bool = False) -> tuple[Cy
     for row in events[np.isin(events["kind"], kinds)].tolist():
         cycle, _, address, _, _, kind, reader, _, response = row
         if kind == DeviceEventKind.BUS_READ:
-            if address == line:
+            if address in lines:
                 begun[reader] = cycle
         elif reader in begun:
             start = begun.pop(reader)
@@ -95,43 +95,46 @@ def reads_of(result: CaseResult, line: int, *, failed: bool = False) -> tuple[Cy
 
 def _context_read(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
     del aim
-    return list(reads_of(result, slot_line(world.context_address())))
+    return list(reads_of(result, (line_of(world.context_address()),)))
 
 
 def _directory_read(level: int) -> Marks:
     def marks(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
         del aim
-        return list(reads_of(result, slot_line(world.directory_addresses[level])))
+        return list(reads_of(result, world.directory_lines(level)))
 
     return marks
 
 
 def _slot_read(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
-    return list(reads_of(result, slot_line(world.first_slot_address(aim.page))))
+    return list(reads_of(result, world.slot_lines(aim.page)))
 
 
 def _walk_end(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
     """The data that would end the walk: an invalidation in that cycle drops it, and it does not end."""
-    return [reads_of(result, slot_line(world.first_slot_address(aim.page)))[1]]
+    return [reads_of(result, world.slot_lines(aim.page))[1]]
 
 
 def _bus_error(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
-    return [reads_of(result, slot_line(world.first_slot_address(aim.page)), failed=True)[1]]
+    return [reads_of(result, world.slot_lines(aim.page), failed=True)[1]]
 
 
 def _record_write(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
     del aim
     events = result.device_events
-    chosen = (events["kind"] == DeviceEventKind.BUS_WRITE) & (events["pa"] >= slot_line(world.fault_ring))
+    chosen = (events["kind"] == DeviceEventKind.BUS_WRITE) & (events["pa"] >= line_of(world.fault_ring))
     chosen &= events["pa"] < world.fault_ring + world.fault_ring_bytes
     return [events["cycle"][chosen].tolist()]
 
 
 def _replay_walk(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
-    """The first walk that starts after a replay."""
+    """The first walk that starts after a replay; one that ends in its first cycle reads nothing and is another's."""
+    del world, aim
     events = result.device_events
     replays = events["cycle"][events["kind"] == DeviceEventKind.REPLAY].tolist()
-    starts = _device_rows(DeviceEventKind.WALK_START)(result, world, aim)[0]
+    ended = set(events["cycle"][events["kind"] == DeviceEventKind.WALK_FAULT].tolist())
+    starts = events["cycle"][events["kind"] == DeviceEventKind.WALK_START].tolist()
+    starts = [start for start in starts if start + 1 not in ended]
     return [sorted({min(start for start in starts if start > replay) for replay in replays if replay < starts[-1]})]
 
 

@@ -21,20 +21,16 @@ BEFORE, AFTER = 4, 4
 """Cycles around the event's window over which the action slides first."""
 FURTHER = 3
 """Cycles by which it goes on to slide, to either side, while something is missing."""
+SEED_STEP = 1 << 20
 MOST_FAILURES = 3
 """Failing runs of a cell that are kept."""
 STILL = MemorySettings(read_latency=(3, 3), write_latency=(3, 3))
-VARIANTS = (
-    STILL,
-    STILL.model_copy(update={"ar_pause": 8}),
-    MemorySettings(read_latency=(1, 1), write_latency=(1, 1)),
-    MemorySettings(read_latency=(0, 9), write_latency=(0, 9), ar_pause=8, r_pause=4, aw_pause=4, b_pause=4),
-    STILL.model_copy(update={"ar_pause": 11}),
-    MemorySettings(read_latency=(8, 8), write_latency=(6, 6), ar_pause=8),
-    MemorySettings(read_latency=(0, 5), write_latency=(0, 9), ar_pause=12, aw_pause=4, b_pause=4),
-    MemorySettings(read_latency=(2, 3), write_latency=(0, 9), ar_pause=9, aw_pause=4, b_pause=4),
-)
-"""Memories; the next one is tried where the one before left something unseen.
+QUICK = MemorySettings(read_latency=(1, 1), write_latency=(1, 1))
+HALTING = STILL.model_copy(update={"ar_pause": 8})
+SCATTERED = MemorySettings(read_latency=(0, 9), write_latency=(0, 9), ar_pause=8, r_pause=4, aw_pause=4, b_pause=4)
+WIDE = MemorySettings(read_latency=(0, 24), write_latency=(0, 9), ar_pause=8)
+VARIANTS = (STILL, HALTING, QUICK, SCATTERED, *(HALTING, WIDE) * 8)
+"""Memories, each with draws of its own; the next one is tried where the one before left something unseen.
 
 One beat of read data a cycle: a walk offers its next address in the cycle after its data, and a command is executed in
 the cycle after its own. They meet only where an address has to wait.
@@ -141,9 +137,10 @@ class Explorer:
         Two runs find that out: one for the end of what comes before, one with the action long behind the event.
         """
         settings = VARIANTS[variant]
-        cell = build_cell(result.action, result.event, self.seed, settings, 0)
+        seed = self.seed + variant * SEED_STEP
+        cell = build_cell(result.action, result.event, seed, settings, 0)
         timing = first_timing(cell, await self._simulate(cell, Timing()))
-        cell = build_cell(result.action, result.event, self.seed, settings, timing.tag)
+        cell = build_cell(result.action, result.event, seed, settings, timing.tag)
         outcome = await self._simulate(cell, timing)
         effect, marks = cell.effect(outcome), cell.marks(outcome)
         if effect is None or not all(marks):

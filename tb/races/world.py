@@ -7,6 +7,8 @@ write, in the cycle that it chose.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from models import registers
@@ -54,12 +56,13 @@ class RaceWorld:
     """One case in the making. `fault_log2`: log2 of the places of the fault ring.
 
     Attributes: `builder`, `script`; `fences` that were submitted so far; `fence_word`, where the
-    last of them writes; `root`, the context whose tables PASID uses; `directory_addresses`, by level, of the entries that
-    its walks read; `fault_ring` and its size.
+    last of them writes; `root`, the context whose tables PASID uses; `fault_ring` and its size.
     """
 
     def __init__(self, name: str, seed: int, settings: MemorySettings, *, fault_log2: int = 4) -> None:
         self.format = format_by_name(FORMAT_NAME)
+        # The same words mean other places in it.
+        self.other_format = replace(self.format, name="shifted", pfn_shift=1, pfn_width=self.format.pfn_width - 1)
         self.none = none_word(self.format)
         self.builder = CaseBuilder(
             name,
@@ -80,14 +83,12 @@ class RaceWorld:
         for pasid in (PASID, OTHER_PASID):
             self._tables.bind(pasid)
         self._words = {PASID: self._fresh_words(SLOTS), OTHER_PASID: self._fresh_words(SLOTS)}
-        self._words[PASID][[MISSING, ABSENT]] = self.none
         for pasid, words in self._words.items():
+            words[[MISSING, ABSENT]] = self.none
             self._tables.link_array(pasid, FIRST_VA, words=words)
         memory = self.builder.memory
         memory.set_read_error(self._tables.entry_address(PASID, page_va(BAD)))
-        self.directory_addresses = {
-            level: self._tables.directory_entry_address(PASID, FIRST_VA, level) for level in (3, 2, 1)
-        }
+        self._waiting = 0
         self.fault_ring_bytes = FAULT_RECORD_BYTES << fault_log2
         self.fault_ring = memory.allocate(FAULT_RECORD_BYTES << fault_log2, owner=Owner.FAULT)
         self.script.write_register(Register.FAULT_BASE, self.fault_ring)
@@ -110,9 +111,15 @@ class RaceWorld:
         """The first word of a context entry as it stood at the start."""
         return int(self.builder.memory.read_words(self._tables.context_entry_address(pasid), 1)[0])
 
-    def first_slot_address(self, page: int) -> int:
-        """The bus address of a page's entry in the tables that PASID has at the start."""
-        return self._tables.entry_address(PASID, page_va(page))
+    def directory_lines(self, level: int) -> tuple[int, ...]:
+        """The lines that walks of PASID read at a level, whichever root it has."""
+        addresses = (self._tables.directory_entry_address(pasid, FIRST_VA, level) for pasid in (PASID, OTHER_PASID))
+        return tuple(line_of(address) for address in addresses)
+
+    def slot_lines(self, page: int) -> tuple[int, ...]:
+        """The lines that walks of PASID read for the entry of a page."""
+        addresses = (self._tables.entry_address(pasid, page_va(page)) for pasid in (PASID, OTHER_PASID))
+        return tuple(line_of(address) for address in addresses)
 
     def slot_address(self, page: int) -> int:
         """The bus address of a page's entry in the tables that PASID uses now."""
@@ -132,10 +139,14 @@ class RaceWorld:
         self._words[self.root][page] = word
         return self.script.write_memory(self.slot_address(page), word, when)
 
-    def repair(self, page: int) -> None:
-        """A page that is not there becomes one, if it is not yet."""
-        if self._words[self.root][page] in (self.none, self.format.error):
-            self.remap(page)
+    def repair(self, page: int, *, everywhere: bool = False) -> None:
+        """A page that is not there becomes one, if it is not yet; `everywhere`: under the other root, too."""
+        current = self.root
+        for root in (PASID, OTHER_PASID) if everywhere else (current,):
+            self.root = root
+            if self._words[root][page] in (self.none, self.format.error):
+                self.remap(page)
+        self.root = current
 
     def add_command(self, words: Words) -> None:
         """Lays a command into the next slot of the ring, before the case begins."""
@@ -165,23 +176,29 @@ class RaceWorld:
 
     def ask(self, page: int, *, access: Access = Access.READ, hold: int = 0) -> int:
         """A request that comes when everything so far is done; returns its index."""
-        self.builder.ask(
-            make_requests(page_va(page) + OFFSET, PASID, access, hold=hold, after_action=len(self.script))
-        )
+        return self._ask(page_va(page) + OFFSET, access, hold)
+
+    def ask_out_of_range(self) -> None:
+        """A request that ends without a read; it comes right behind the one before."""
+        self._ask(1 << 63, Access.READ, 0)
+
+    def _ask(self, va: int, access: Access, hold: int) -> int:
+        self.builder.ask(make_requests(va, PASID, access, hold=hold, after_action=len(self.script)))
         return self.builder.asked - 1
 
     def ask_and_wait(self, page: int) -> None:
         """A request, and its answer."""
         self.ask(page)
-        self.script.nop(When(after_request=self.builder.asked))
+        self.script.nop(When(after_request=self.builder.asked - self._waiting))
 
     def ask_and_wait_recorded(self, page: int, records: int) -> None:
         """A request that faults, and its record, which is the `records`-th."""
         self.ask(page)
+        self._waiting += 1
         self.script.wait_register(Register.FAULT_PUT, records, mask=registers.FAULT_PUT_INDEX.mask)
         self.script.write_register(Register.INTERRUPT_CAUSE, FAULT_CAUSE)
 
 
-def slot_line(address: int) -> int:
+def line_of(address: int) -> int:
     """The line that a read of a word brings."""
     return address - address % (8 * WORD_BYTES)
