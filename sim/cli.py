@@ -89,6 +89,7 @@ def list_cases() -> None:
 
 @commands.command()
 @click.argument("case")
+@click.argument("program", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything that is drawn.")
 @click.option("--build", "flavour", default=None, help="fast or checked; checked if waves are asked for.")
 @click.option("--waves", is_flag=True, help="Record waves and print where they are.")
@@ -98,9 +99,13 @@ def list_cases() -> None:
 )
 @click.option("--format", "entry_format", default=None, help="Entry format: a name, or a file with one format.")
 @click.option("--recording", type=click.Path(path_type=Path), default=None, help="kernel-arrays: only this file.")
+@click.option(
+    "--disturb", type=click.IntRange(0), default=None, help="program(s): about one disturbance in N accesses; 0: none."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
 def run(
     case: str,
+    program: Path | None,
     seed: int,
     flavour: str | None,
     waves: bool,
@@ -108,9 +113,10 @@ def run(
     case_path: str,
     entry_format: str | None,
     recording: Path | None,
+    disturb: int | None,
     json_file: Path | None,
 ) -> None:
-    """Run CASE (a name that `list` shows, or the directory of a saved case) and check it."""
+    """Run CASE (a name that `list` shows, or the directory of a saved case) and check it; `program` takes a FILE."""
     from sim.run_case import RunOptions, run_case
 
     options = RunOptions(
@@ -122,6 +128,8 @@ def run(
         entry_format=entry_format,
         recording=recording,
         json_file=json_file,
+        program=program,
+        disturb=disturb,
     )
     if not run_case(case, options):
         sys.exit(EXIT_FAILED)

@@ -23,7 +23,16 @@ from models.formats import EntryFormat
 from models.pages import NO_WINDOW, Window
 from models.physical_memory import DEFAULT_SIZE, PhysicalMemory
 from models.structures import COMMAND_BYTES
-from tb.records import ACTION_DTYPE, EVENT_DTYPE, REQUEST_DTYPE, Actions, Requests, Responses
+from tb.records import (
+    ACTION_DTYPE,
+    DATA_BYTES,
+    EVENT_DTYPE,
+    REQUEST_DTYPE,
+    Actions,
+    RequestData,
+    Requests,
+    Responses,
+)
 
 CASE_FILE = "case.json"
 ARRAYS_FILE = "arrays.npz"
@@ -94,7 +103,9 @@ class Case:
     """Everything that a simulation needs, and nothing that is not data.
 
     `actions` begins with the writes that set the device up (tb.host_script makes them). Memory that no region of
-    `image` covers is 0 and nobody's. `interrupt_enable` is what the set-up writes into INTERRUPT_ENABLE.
+    `image` covers is 0 and nobody's. `request_data` has a row for each request (see tb.records.DATA_BYTES), or none at
+    all if no request moves data; a run works on a copy. `interrupt_enable` is what the set-up writes into
+    INTERRUPT_ENABLE.
     `parameters`: what the scenario was built from, for the command that runs it again.
     """
 
@@ -112,6 +123,7 @@ class Case:
     watchdog_cycles: int = DEFAULT_WATCHDOG_CYCLES
     image: list[Region] = field(default_factory=list)
     requests: Requests = field(default_factory=lambda: np.zeros(0, dtype=REQUEST_DTYPE))
+    request_data: RequestData = field(default_factory=lambda: np.zeros((0, DATA_BYTES), dtype=np.uint8))
     actions: Actions = field(default_factory=lambda: np.zeros(0, dtype=ACTION_DTYPE))
     expectations: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, dtype=EXPECTATION_DTYPE))
     clean: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, dtype=CLEAN_DTYPE))
@@ -142,6 +154,7 @@ class Case:
             np.savez_compressed(
                 directory / ARRAYS_FILE,
                 requests=self.requests,
+                request_data=self.request_data,
                 actions=self.actions,
                 expectations=self.expectations,
                 clean=self.clean,
@@ -182,6 +195,7 @@ class Case:
             watchdog_cycles=text.watchdog_cycles,
             image=_regions(arrays),
             requests=arrays["requests"],
+            request_data=arrays["request_data"],
             actions=arrays["actions"],
             expectations=arrays["expectations"],
             clean=arrays["clean"],
@@ -219,17 +233,21 @@ _ARRAYS: dict[str, np.dtype[Any]] = {
     "image_length": np.dtype(np.uint64),
     "image_owner": np.dtype(np.uint8),
     "image_words": np.dtype(np.uint64),
+    "request_data": np.dtype(np.uint8),
 }
+_DIMENSIONS = {"request_data": 2}
 
 
 def _expect_arrays(directory: Path, arrays: dict[str, NDArray[Any]]) -> None:
     path = directory / ARRAYS_FILE
     for name, dtype in _ARRAYS.items():
-        if name not in arrays or arrays[name].dtype != dtype or arrays[name].ndim != 1:
+        if name not in arrays or arrays[name].dtype != dtype or arrays[name].ndim != _DIMENSIONS.get(name, 1):
             raise UserError(f"{path} lacks a fitting array {name!r}: save the case anew with this version.")
     sizes = {arrays[name].size for name in ("image_address", "image_length", "image_owner")}
     if len(sizes) != 1 or int(arrays["image_length"].sum()) != arrays["image_words"].size:
         raise UserError(f"{path} has image arrays that do not belong together: save the case anew.")
+    if arrays["request_data"].shape not in ((0, DATA_BYTES), (arrays["requests"].size, DATA_BYTES)):
+        raise UserError(f"{path} has data that do not belong to its requests: save the case anew.")
     for name in ("expectations", "clean"):
         if (arrays[name]["action"] >= arrays["actions"].size).any():
             raise UserError(f"{path} says something of an action that is not there: save the case anew.")
@@ -248,6 +266,7 @@ class CaseResult:
     """What the simulator gives back. Arrays have the dtypes of tb.records, one row for each row of the case's arrays.
 
     `device_events`: rows of DeviceEventKind, if the run was asked for them.
+    `request_data`: the case's, with what READ and ATOMIC brought.
     `counters`: the device's counters by register name, read after a latch at the end. `owner_violation`,
     `assertion_failure`, `dump`: the first one in words, and who waits for whom if the case stalled.
     """
@@ -258,6 +277,7 @@ class CaseResult:
     event_hash: str
     cycles: int
     device_events: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, dtype=EVENT_DTYPE))
+    request_data: RequestData = field(default_factory=lambda: np.zeros((0, DATA_BYTES), dtype=np.uint8))
     counters: dict[str, int] = field(default_factory=dict)
     owner_violations: int = 0
     owner_violation: str = ""

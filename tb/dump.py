@@ -15,7 +15,8 @@ SHOWN_REQUESTS = 8
 def _request_text(index: int, requests: Requests) -> str:
     request = requests[index]
     access = Access(int(request["access"])).name
-    return f"request {index} ({access} va {int(request['va']):#x} pasid {int(request['pasid'])})"
+    place = f"va {int(request['va']):#x} pasid {int(request['pasid'])} client {int(request['client'])}"
+    return f"request {index} ({access} {place})"
 
 
 def request_lines(requests: Requests, responses: Responses) -> list[str]:
@@ -32,8 +33,8 @@ def request_lines(requests: Requests, responses: Responses) -> list[str]:
     for index in granted[:SHOWN_REQUESTS].tolist():
         since = int(responses[index]["finish_cycle"])
         lines.append(f"{_request_text(index, requests)} holds its grant since cycle {since}")
-    if asked.size:
-        first = int(asked[0])
+    _, firsts = np.unique(requests["client"][asked], return_index=True)
+    for first in asked[firsts].tolist():
         after = int(requests[first]["after_action"])
         lines.append(f"{_request_text(first, requests)} is the next, after {after} actions")
     return lines

@@ -15,6 +15,7 @@ from models.errors import UserError
 from models.physical_memory import PhysicalMemory
 from tb.adapter.top import Top
 from tb.case import Case, CaseResult, MemorySettings, fill_memory
+from tb.data_checks import check_shapes
 from tb.drain import counter_values, drain_actions
 from tb.dump import describe_stall
 from tb.records import (
@@ -25,6 +26,7 @@ from tb.records import (
     ActionResults,
     Cause,
     Events,
+    RequestData,
     Responses,
     SettingsFlag,
 )
@@ -78,6 +80,7 @@ def check_case(case: Case) -> None:
     unknown = np.flatnonzero(~np.isin(kinds, [int(kind) for kind in ActionKind]))
     if unknown.size:
         raise UserError(f"Give action {unknown[0]} of {case.name} a kind that exists: {kinds[unknown[0]]} does not.")
+    check_shapes(case.requests, case.request_data)
 
 
 class _Run:
@@ -88,19 +91,32 @@ class _Run:
         self.memory = PhysicalMemory(case.memory.size, case.memory.base)
         fill_memory(self.memory, case.image)
         self.wanted = np.ascontiguousarray(case.requests)
-        # An agent's requests come one at a time.
+        # An agent's requests come bit by bit.
         self.requests = self.wanted.copy() if path == "batch" else np.zeros_like(self.wanted)
+        self.data: RequestData = case.request_data.copy()
         self.posted = 0
+        self._rows_by_client: dict[int, NDArray[np.intp]] = {}
         self.actions = np.ascontiguousarray(case.actions)
         self.responses: Responses = np.zeros(self.wanted.size, dtype=RESPONSE_DTYPE)
         self.results: ActionResults = np.zeros(self.actions.size, dtype=ACTION_RESULT_DTYPE)
 
-    def post_next(self) -> int:
-        """Fills in the next request if there is one; returns how many are filled in by then."""
-        if self.posted < self.requests.size:
-            self.requests[self.posted] = self.wanted[self.posted]
-            self.posted += 1
+    def post_ahead(self, fetched: list[int]) -> int:
+        """Fills in requests until every port has its next one, if it has one; returns how many are filled in by then.
+
+        `fetched`: by client number, how many requests its transactor has taken.
+        """
+        first = self.posted
+        for client, taken in enumerate(fetched):
+            rows = self._rows_of(client)
+            if taken < rows.size:
+                self.posted = max(self.posted, int(rows[taken]) + 1)
+        self.requests[first : self.posted] = self.wanted[first : self.posted]
         return self.posted
+
+    def _rows_of(self, client: int) -> NDArray[np.intp]:
+        if client not in self._rows_by_client:
+            self._rows_by_client[client] = np.flatnonzero(self.wanted["client"] == client)
+        return self._rows_by_client[client]
 
 
 class Environment:
@@ -143,8 +159,8 @@ class Environment:
     async def run(self, case: Case, path: CasePath = "batch", *, device_events: bool = False) -> CaseResult:
         """Runs a case from reset to the end, or to its first failure, after which arrays are filled as far as it came.
 
-        `path` "batch" hands all requests over at once; "agent" hands each one over when the one before it was taken:
-        the cycles are the same. Errors: UserError for a case that cannot be performed; Interrupted.
+        `path` "batch" hands all requests over at once; "agent" hands a port's next one over when the port took the one
+        before it: the cycles are the same. Errors: UserError for a case that cannot be performed; Interrupted.
         """
         check_case(case)
         run = _Run(case, path)
@@ -156,8 +172,8 @@ class Environment:
             device_events=device_events,
         )
         await self.reset(run.memory, settings)
-        posted = run.post_next() if path == "agent" else run.requests.size
-        self.simulator.set_requests(run.requests, run.responses, posted)
+        posted = run.post_ahead(self.simulator.requests_fetched()) if path == "agent" else run.requests.size
+        self.simulator.set_requests(run.requests, run.responses, posted, run.data if run.data.size else None)
         self.simulator.set_actions(run.actions, run.results)
         await self.release_reset()
 
@@ -191,7 +207,7 @@ class Environment:
                 break
             if Cause.REQUEST_FETCHED in seen:
                 seen &= ~Cause.REQUEST_FETCHED
-                self.simulator.post_requests(run.post_next())
+                self.simulator.post_requests(run.post_ahead(self.simulator.requests_fetched()))
             if everything & ~seen:
                 await ValueChange(self.top.wake)
         return seen & FAILURES
@@ -207,6 +223,7 @@ class Environment:
             event_hash=hash_events(events),
             cycles=self.top.cycle_number(),
             device_events=self.simulator.device_events(),
+            request_data=run.data,
             counters=counters,
             owner_violations=owner_violations,
             owner_violation=owner_violation,

@@ -28,6 +28,8 @@ OKAY = 0
 SLVERR = 2
 DECERR = 3
 LAST_ADDRESS = ALL_BITS
+FIRST_PORT = 1
+"""The external client port that requests come from unless they name another."""
 
 
 @dataclass(frozen=True)
@@ -280,17 +282,25 @@ def make_requests(
     pause: ArrayLike = 0,
     hold: ArrayLike = 0,
     after_action: ArrayLike = 0,
+    client: ArrayLike = FIRST_PORT,
+    length: ArrayLike = 0,
+    flags: ArrayLike = 0,
 ) -> Requests:
     """Requests from values that broadcast together, REQUEST_DTYPE[n]."""
-    addresses = np.asarray(va, dtype=np.uint64)
-    shape = np.broadcast_shapes(*(np.shape(each) for each in (addresses, pasid, access, pause, hold, after_action)))
-    requests = np.zeros(shape, dtype=REQUEST_DTYPE)
-    requests["va"] = addresses
-    requests["pasid"] = pasid
-    requests["access"] = access
-    requests["pause"] = pause
-    requests["hold"] = hold
-    requests["after_action"] = after_action
+    columns: dict[str, ArrayLike] = {
+        "va": np.asarray(va, dtype=np.uint64),
+        "pasid": pasid,
+        "access": access,
+        "client": client,
+        "pause": pause,
+        "hold": hold,
+        "flags": flags,
+        "after_action": after_action,
+        "length": length,
+    }
+    requests = np.zeros(np.broadcast_shapes(*map(np.shape, columns.values())), dtype=REQUEST_DTYPE)
+    for name, values in columns.items():
+        requests[name] = values
     return np.atleast_1d(requests)
 
 

@@ -17,11 +17,14 @@ from cocotb.triggers import Event, Timer, ValueChange
 
 from models.physical_memory import PhysicalMemory
 from tb.case import MemorySettings
+from tb.data_checks import check_shapes
 from tb.dump import describe_stall
 from tb.environment import FAILURES, Environment, Interrupted, make_settings
+from tb.grant_log import overtaken_grants
 from tb.records import (
     ACTION_DTYPE,
     ACTION_RESULT_DTYPE,
+    DATA_BYTES,
     REQUEST_DTYPE,
     RESPONSE_DTYPE,
     ActionKind,
@@ -30,6 +33,7 @@ from tb.records import (
     Cause,
     Done,
     Events,
+    RequestData,
     Requests,
     Responses,
 )
@@ -50,7 +54,10 @@ class _Group:
 
 
 class LiveDevice(Environment):
-    """One for a cocotb test. `memory`: what host and device share; `requests`, `responses`: those made so far.
+    """One for a cocotb test.
+
+    Attributes: `memory`, what host and device share; `requests`, `responses`, `data` (uint8[n, DATA_BYTES], what
+    requests moved or will move): those made so far, with room behind them.
 
     What the always-on checks find ends the test, unless `expects_failure`: then the first of it is in `failure`.
     """
@@ -61,6 +68,7 @@ class LiveDevice(Environment):
         self.memory = PhysicalMemory(1 << 12)
         self.requests: Requests = np.zeros(0, dtype=REQUEST_DTYPE)
         self.responses: Responses = np.zeros(0, dtype=RESPONSE_DTYPE)
+        self.data: RequestData = np.zeros((0, DATA_BYTES), dtype=np.uint8)
         self.expects_failure = False
         self.failure = ""
         self._asked = 0
@@ -91,7 +99,8 @@ class LiveDevice(Environment):
         )
         self.requests = np.zeros(most_requests, dtype=REQUEST_DTYPE)
         self.responses = np.zeros(most_requests, dtype=RESPONSE_DTYPE)
-        self.simulator.set_requests(self.requests, self.responses, 0)
+        self.data = np.zeros((most_requests, DATA_BYTES), dtype=np.uint8)
+        self.simulator.set_requests(self.requests, self.responses, 0, self.data)
         await self.release_reset()
         cocotb.start_soon(self._serve_causes())
 
@@ -106,11 +115,17 @@ class LiveDevice(Environment):
 
     # Requests.
 
-    def ask(self, requests: Requests) -> list[int]:
-        """Hands over requests behind those before; returns their places in `responses`."""
+    def ask(self, requests: Requests, data: RequestData | None = None) -> list[int]:
+        """Hands over requests behind those before; returns their places in `responses` and `data`.
+
+        `data`: uint8[n, DATA_BYTES], copied; None: zeros. Errors: UserError for a length that cannot be moved.
+        """
+        given = np.zeros((requests.size, DATA_BYTES), dtype=np.uint8) if data is None else data
+        check_shapes(requests, given)
         first = self._asked
         self._asked += requests.size
         self.requests[first : self._asked] = requests
+        self.data[first : self._asked] = given
         self.simulator.post_requests(self._asked)
         return list(range(first, self._asked))
 
@@ -173,7 +188,10 @@ class LiveDevice(Environment):
         assert failures == 0, f"{failures} assertions failed, first {failure}"
         waiting = [place for place in range(self._asked) if not self.is_answered(place)]
         assert not waiting, f"{len(waiting)} requests have no response, first {waiting[0]}"
-        return self.log()
+        events = self.log()
+        overtaken = overtaken_grants(events)
+        assert not overtaken, overtaken[0]
+        return events
 
     def _hand_over(self) -> None:
         """Everything that is queued becomes the next array of actions."""

@@ -27,7 +27,7 @@ NAMED = 5
 EVENT_WRITE_SHIFT = 8
 """Where an event's `extra` has the permissions, above the order; the memory is two bits further."""
 MEMORY_SHIFT = 10
-RESULT_ROWS = ("cycle", "kind", "id", "code", "reason", "pasid", "va", "pa", "extra")
+RESULT_ROWS = ("cycle", "kind", "client", "id", "code", "reason", "pasid", "va", "pa", "extra")
 
 
 def check_records(case: Case, result: CaseResult, commands: Commands) -> list[Failure]:
@@ -60,7 +60,8 @@ def asked_text(case: Case, index: int) -> str:
     request = case.requests[index]
     known = [access.value for access in Access]
     name = Access(int(request["access"])).name if int(request["access"]) in known else "unknown access"
-    return f"request {index}: {name} of va {int(request['va']):#x}, pasid {int(request['pasid'])}"
+    place = f"va {int(request['va']):#x}, pasid {int(request['pasid'])}"
+    return f"request {index}: {name} of {place}, client {int(request['client'])}"
 
 
 def _check_end(case: Case, result: CaseResult) -> list[Failure]:
@@ -120,6 +121,7 @@ def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failu
         )
         for index in np.flatnonzero(wrong)[:NAMED]
     ]
+    failures += _check_data_cycles(case, result, granted)
     after = case.requests["after_action"].astype(np.int64)
     waits = complete & (after > 0) & (after <= case.actions.size)
     if waits.any():
@@ -132,19 +134,37 @@ def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failu
     return failures
 
 
+def _check_data_cycles(case: Case, result: CaseResult, granted: Flags) -> list[Failure]:
+    """Data move once, under the grant, and only where there is one."""
+    finish, release, moved = (result.responses[name] for name in ("finish_cycle", "release_cycle", "data_cycle"))
+    moves = granted & (case.requests["length"] != 0)
+    wrong = np.where(moves, (moved <= finish) | (moved > release), moved != 0)
+    wrong &= result.responses["done"] == ANSWERED
+    return [
+        Failure(
+            "DATA",
+            f"{asked_text(case, int(index))} moved {int(case.requests['length'][index])} bytes in cycle "
+            f"{int(moved[index])}, finished in cycle {int(finish[index])}, released in cycle {int(release[index])}",
+            int(moved[index]),
+        )
+        for index in np.flatnonzero(wrong)[:NAMED]
+    ]
+
+
 def _check_ids(case: Case, result: CaseResult, complete: Flags) -> list[Failure]:
     rows = np.flatnonzero(complete)
     responses = result.responses[rows]
     granted = grants_of(case, result, complete)[rows]
     end = np.where(granted, responses["release_cycle"], responses["finish_cycle"])
-    order = np.lexsort((responses["accept_cycle"], responses["id"]))
-    one, other, end = responses[order[:-1]], responses[order[1:]], end[order[:-1]]
-    reused = (one["id"] == other["id"]) & (other["accept_cycle"] <= end)
+    client = case.requests["client"][rows]
+    order = np.lexsort((responses["accept_cycle"], responses["id"], client))
+    one, other, end, client = responses[order[:-1]], responses[order[1:]], end[order[:-1]], client[order]
+    reused = (client[:-1] == client[1:]) & (one["id"] == other["id"]) & (other["accept_cycle"] <= end)
     return [
         Failure(
             "IDS",
-            f"request {int(rows[order[place + 1]])} took id {int(other['id'][place])} before request "
-            f"{int(rows[order[place]])} was through with it in cycle {int(end[place])}",
+            f"request {int(rows[order[place + 1]])} took id {int(other['id'][place])} of client {int(client[place])} "
+            f"before request {int(rows[order[place]])} was through with it in cycle {int(end[place])}",
             int(other["accept_cycle"][place]),
         )
         for place in np.flatnonzero(reused)[:NAMED]
@@ -163,6 +183,7 @@ def _expected_rows(case: Case, result: CaseResult) -> NDArray[np.void]:
     answers["cycle"] = responses["finish_cycle"]
     aborted = responses["status"] == STATUS_ABORTED
     answers["kind"] = np.where(aborted, EventKind.FAULT, EventKind.TRANSLATION)
+    answers["client"] = requests["client"]
     answers["id"] = responses["id"]
     answers["code"] = requests["access"]
     answers["pasid"] = requests["pasid"]
@@ -176,7 +197,7 @@ def _expected_rows(case: Case, result: CaseResult) -> NDArray[np.void]:
     releases = np.zeros(int(granted.sum()), dtype=result.events.dtype)
     releases["cycle"] = responses["release_cycle"][granted]
     releases["kind"] = EventKind.GRANT_END
-    for name in ("id", "code", "pasid", "va"):
+    for name in ("client", "id", "code", "pasid", "va"):
         releases[name] = answers[name][granted]
     return np.concatenate([answers, releases])
 
@@ -202,7 +223,7 @@ def _check_log(case: Case, result: CaseResult) -> list[Failure]:
 
 
 def _by_time(rows: NDArray[np.void]) -> NDArray[np.void]:
-    ordered: NDArray[np.void] = rows[np.lexsort((rows["id"], rows["kind"], rows["cycle"]))]
+    ordered: NDArray[np.void] = rows[np.lexsort((rows["id"], rows["client"], rows["kind"], rows["cycle"]))]
     return ordered
 
 

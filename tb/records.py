@@ -5,10 +5,16 @@ The C++ side of every record is in tb/cpp/records.h. tb/simulator.py compares th
 
 Cycles count from 0 at the first rising clock edge after reset. "In cycle t" means: sampled by the edge that ends it.
 
+- The requests of all client ports stand in one array. Each port takes its own rows, in order, and has ids of its own;
+  "predecessor" is the row before it of the same port.
 - A request whose predecessor was accepted in cycle h (the first one: h = 0) becomes valid in the first cycle t with
   t >= h + 1 + pause, with `after_action` actions complete before t, and with an id that was free before t.
+- A request with RequestFlag.ORDERED waits, and all behind it on its port wait with it, until every earlier one of its
+  port to the same page of 4 KiB and context has been released, in cycle r at the latest: then t >= r + 1 + pause too.
 - A grant that a response in cycle f began is released in cycle f + 1 + hold, or in the next free cycle after it: the
-  release channel carries one id a cycle, the one that was due first goes first.
+  release channel of a port carries one id a cycle, the one that was due first goes first.
+- The data of a request with a grant move in the cycle of its release. Within a cycle the host's access to memory comes
+  first, then those of the clients by number, then what the device writes, then what it reads.
 - An action whose predecessor was done in cycle d (the first one: d = 0) starts in the first cycle s with
   s >= d + 1 + delay, s >= not_before, and `after_request` responses complete before s.
 - A memory action touches memory in its start cycle, before the device's own accesses of that cycle, and is done one
@@ -28,13 +34,20 @@ from numpy.typing import NDArray
 
 REQUEST_DTYPE = np.dtype(
     {
-        "names": ["va", "pasid", "access", "client", "pause", "hold", "flags", "after_action"],
-        "formats": ["<u8", "<u4", "u1", "u1", "<u2", "<u2", "<u2", "<u4"],
-        "offsets": [0, 8, 12, 13, 14, 16, 18, 20],
+        "names": ["va", "pasid", "access", "client", "pause", "hold", "flags", "after_action", "length"],
+        "formats": ["<u8", "<u4", "u1", "u1", "<u2", "<u2", "<u2", "<u4", "u1"],
+        "offsets": [0, 8, 12, 13, 14, 16, 18, 20, 24],
         "itemsize": 32,
     }
 )
-"""One request of a client. `client` and `flags` are 0 for now."""
+"""One request of a client. `client` is the number of its port, from 1 (0 is the engine inside the device); `flags` has
+the bits of RequestFlag. `length` bytes from `va` on move under the grant: 0 none, at most DATA_BYTES, within one page;
+an ATOMIC that moves data has length 8 and an aligned `va`. What moves stands in a row of its own, see DATA_BYTES."""
+
+DATA_BYTES = 64
+"""Bytes of a request's row in the array of data, uint8[n, DATA_BYTES]. A READ puts what it loaded into the first
+`length` of them; a WRITE stores those; an ATOMIC adds the first 8 (little-endian, modulo 2^64) to memory and puts what
+was there before into the next 8."""
 
 RESPONSE_DTYPE = np.dtype(
     {
@@ -50,14 +63,16 @@ RESPONSE_DTYPE = np.dtype(
             "memory",
             "id",
             "done",
+            "data_cycle",
         ],
-        "formats": ["<u8", "<u8", "<u8", "<u8", "u1", "u1", "u1", "u1", "u1", "u1", "u1"],
-        "offsets": [0, 8, 16, 24, 32, 33, 34, 35, 36, 37, 38],
-        "itemsize": 40,
+        "formats": ["<u8", "<u8", "<u8", "<u8", "u1", "u1", "u1", "u1", "u1", "u1", "u1", "<u8"],
+        "offsets": [0, 8, 16, 24, 32, 33, 34, 35, 36, 37, 38, 40],
+        "itemsize": 48,
     }
 )
 """What came of a request. `status` 0 OK, 1 ABORTED; `permissions` bit 0 write, bit 1 atomic; `memory` 1 = device
-memory. `done` has the bits of Done; a cycle field is meaningful once its bit is set."""
+memory. `done` has the bits of Done; a cycle field is meaningful once its bit is set. `data_cycle` is the cycle in
+which the request's data moved, 0 if none did."""
 
 ACTION_DTYPE = np.dtype(
     {
@@ -82,9 +97,9 @@ memory actions: 3 for an address outside the memory), `done` 1 once it is comple
 
 EVENT_DTYPE = np.dtype(
     {
-        "names": ["cycle", "va", "pa", "extra", "pasid", "kind", "id", "code", "reason"],
-        "formats": ["<u8", "<u8", "<u8", "<u8", "<u4", "u1", "u1", "u1", "u1"],
-        "offsets": [0, 8, 16, 24, 32, 36, 37, 38, 39],
+        "names": ["cycle", "va", "pa", "extra", "pasid", "kind", "id", "code", "reason", "client"],
+        "formats": ["<u8", "<u8", "<u8", "<u8", "<u4", "u1", "u1", "u1", "u1", "u1"],
+        "offsets": [0, 8, 16, 24, 32, 36, 37, 38, 39, 40],
         "itemsize": 48,
     }
 )
@@ -120,6 +135,14 @@ Responses = NDArray[np.void]
 Actions = NDArray[np.void]
 ActionResults = NDArray[np.void]
 Events = NDArray[np.void]
+RequestData = NDArray[np.uint8]
+
+
+class RequestFlag(IntFlag):
+    """Bits of a request's `flags`."""
+
+    ORDERED = 1
+    """Wait until every earlier request of the port to the same page has been released."""
 
 
 class Done(IntFlag):
@@ -156,14 +179,15 @@ class ActionKind(IntEnum):
 
 class EventKind(IntEnum):
     """What a row of the event log tells. Rows stand by cycle, inside a cycle by the order of these values' list in
-    tb/sv/tb_events.sv."""
+    tb/sv/tb_events.sv: responses, and releases, by client."""
 
     TRANSLATION = 1
-    """A response OK: va, pa, pasid, id, code = access, extra = order | write << 8 | atomic << 9 | memory << 10."""
+    """A response OK: va, pa, pasid, client, id, code = access, extra = order | write << 8 | atomic << 9 |
+    memory << 10."""
     FAULT = 2
-    """A response ABORTED: va, pasid, id, code = access, reason."""
+    """A response ABORTED: va, pasid, client, id, code = access, reason."""
     GRANT_END = 3
-    """A release: va and pasid of the request, id, code = access."""
+    """A release: va and pasid of the request, client, id, code = access."""
     COMMAND = 4
     """A command takes effect: va = first, pa = last, pasid, code = opcode, extra = index | all << 32, reason = 1 if it
     is malformed and skipped."""
@@ -218,7 +242,7 @@ class SettingsFlag(IntFlag):
     """Switches of a case."""
 
     REPORT_FETCHED = 1
-    """Wake Python whenever the transactor takes a request from the array."""
+    """Wake Python whenever a transactor takes a request from the array."""
     DEVICE_EVENTS = 2
     """Keep a log of the device's own events (DeviceEventKind), beside the event log."""
 
@@ -231,11 +255,11 @@ class Cause(IntFlag):
     ACTIONS_DONE = 2
     """Every action of the array is done."""
     REQUEST_FETCHED = 4
-    """The transactor took a request from the array; only with SettingsFlag.REPORT_FETCHED."""
+    """A transactor took a request from the array; only with SettingsFlag.REPORT_FETCHED."""
     STALLED = 8
     """Requests or actions are open and nothing has finished for `watchdog_cycles` cycles."""
     OWNER_VIOLATION = 16
-    """The device touched memory that is not meant for it."""
+    """The device, or a client that moved data, touched memory that is not meant for it."""
     ASSERTION_FAILURE = 32
     """An assertion of the device or of the testbench failed."""
     KEYBOARD_INTERRUPT = 64

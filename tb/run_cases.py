@@ -116,6 +116,7 @@ def keep_arrays(directory: Path, result: CaseResult) -> None:
     np.save(directory / "events.npy", result.events)
     np.save(directory / "responses.npy", result.responses)
     np.save(directory / "action_results.npy", result.action_results)
+    np.save(directory / "request_data.npy", result.request_data)
 
 
 async def run_entry(environment: Environment, entry: CaseEntry, spec: Spec, directory: Path) -> dict[str, Any]:

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from models.arrays import PAGE_SHIFT, Flags
 from models.golden_mmu import PERMISSION_ATOMIC, PERMISSION_WRITE, STATUS_ABORTED, STATUS_OK, GoldenMmu, Outcomes
-from models.physical_memory import PhysicalMemory
+from models.physical_memory import OWNER_CLASS_MASK, Owner, PhysicalMemory
 from models.structures import Access, Reason
 from tb.case import Case, CaseResult, fill_memory
 from tb.commands import Command, Commands, follow_commands
+from tb.data_checks import HOST_RANK, DataMemory, OtherAccess, replay_data
 from tb.failure import Failure, failure_line
+from tb.host_script import OKAY, WORD_BYTES
 from tb.record_checks import ANSWERED, asked_text, check_records, grants_of
+from tb.records import ActionKind
 from tb.switching import Switching, follow_switching
 from tb.versions import AllowedAnswers, Answer, Asked, History, answer_at, protections
 
@@ -74,7 +77,7 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
     if result.responses.size == case.requests.size:
         finished = np.flatnonzero(result.responses["done"] == ANSWERED)
         wrong = _check_answers(case, result, commands, finished)
-    failures += wrong
+    failures += wrong + _check_data(case, result)
     reasons = np.bincount(result.responses["reason"][finished], minlength=len(Reason)).tolist()
     return Verdict(
         name=case.name,
@@ -127,6 +130,33 @@ def _check_answers(case: Case, result: CaseResult, commands: Commands, rows: NDA
             break
         failures.extend(judge.failures_of(row))
     return failures
+
+
+def _check_data(case: Case, result: CaseResult) -> list[Failure]:
+    """Every byte that clients moved, and what the host loaded from pages of data."""
+    if not case.request_data.size:
+        return []
+    memory = PhysicalMemory(case.memory.size, case.memory.base)
+    fill_memory(memory, case.image)
+    others = []
+    done = (result.action_results["done"] != 0) & (result.action_results["status"] == OKAY)
+    chosen = done & np.isin(case.actions["kind"], [ActionKind.WRITE_MEMORY, ActionKind.READ_MEMORY])
+    for action, outcome in zip(case.actions[chosen], result.action_results[chosen], strict=True):
+        address = int(action["address"])
+        stores = int(action["kind"]) == ActionKind.WRITE_MEMORY
+        # The device itself writes elsewhere, at times that nobody writes down.
+        owner = int(memory.owners[(address - memory.base) // WORD_BYTES]) & OWNER_CLASS_MASK
+        if owner == Owner.DATA or stores:
+            data = (action if stores else outcome)["data"].tobytes()
+            others.append(OtherAccess(int(outcome["start_cycle"]), HOST_RANK, address, data, stores))
+    return replay_data(
+        case.requests,
+        result.responses,
+        case.request_data,
+        result.request_data,
+        [DataMemory(memory.base, memory.buffer)],
+        others,
+    )
 
 
 def _unlike_memory_at_the_end(

@@ -14,6 +14,7 @@ from models.physical_memory import PhysicalMemory
 from tb.records import (
     ACTION_DTYPE,
     ACTION_RESULT_DTYPE,
+    DATA_BYTES,
     EVENT_DTYPE,
     REQUEST_DTYPE,
     RESPONSE_DTYPE,
@@ -22,6 +23,7 @@ from tb.records import (
     Actions,
     Cause,
     Events,
+    RequestData,
     Requests,
     Responses,
 )
@@ -76,6 +78,9 @@ class Simulator:
         self._set_settings = _function(own, "tb_set_settings", [pointer])
         self._map_memory = _function(own, "tb_map_memory", [pointer, pointer, number, number])
         self._map_device_memory = _function(own, "tb_map_device_memory", [pointer, pointer, number])
+        self._set_request_data = _function(own, "tb_set_request_data", [pointer])
+        self._client_count = _function(own, "tb_client_count", [], count)
+        self._requests_fetched = _function(own, "tb_requests_fetched", [count], count)
         self._set_requests = _function(own, "tb_set_requests", [pointer, pointer, count, count])
         self._post_requests = _function(own, "tb_post_requests", [count])
         self._set_actions = _function(own, "tb_set_actions", [pointer, pointer, count])
@@ -116,20 +121,34 @@ class Simulator:
         self._kept.append((memory.buffer, memory.owners))
         self._map_device_memory(memory.buffer.ctypes.data, memory.owners.ctypes.data, memory.size)
 
-    def set_requests(self, requests: Requests, responses: Responses, posted: int) -> None:
-        """Announces all requests of the case; the transactor may take the first `posted` of them.
+    def set_requests(
+        self, requests: Requests, responses: Responses, posted: int, data: RequestData | None = None
+    ) -> None:
+        """Announces all requests of the case; the transactors may take the first `posted` of them.
 
-        `responses` (as many rows) is filled in place.
+        `responses` (as many rows) is filled in place, and so is `data`, uint8[n, DATA_BYTES]; None: no request has a
+        length. To be called while reset is active.
         """
         total = _rows(requests, REQUEST_DTYPE, "requests")
         if _rows(responses, RESPONSE_DTYPE, "responses") != total:
             raise ValueError("Give as many rows for responses as there are requests.")
-        self._kept.append((requests, responses))
+        if data is not None:
+            if data.dtype != np.uint8 or data.shape != (total, DATA_BYTES) or not data.flags.c_contiguous:
+                raise ValueError(f"The data must be one contiguous array of {DATA_BYTES} bytes for each request.")
+            self._set_request_data(data.ctypes.data)
+        self._kept.append((requests, responses, data))
         self._set_requests(requests.ctypes.data, responses.ctypes.data, total, posted)
 
     def post_requests(self, posted: int) -> None:
-        """Lets the transactor take the first `posted` requests."""
+        """Lets the transactors take the first `posted` requests."""
         self._post_requests(posted)
+
+    def requests_fetched(self) -> list[int]:
+        """By client number: how many of its requests each port's transactor has taken; the engine's, 0, takes none.
+
+        The length is the parameter Clients of the simulation; it is known after the first cycle of reset.
+        """
+        return [int(self._requests_fetched(client)) for client in range(self._client_count())]
 
     def set_actions(self, actions: Actions, results: ActionResults) -> None:
         """Hands over the host's actions; `results` (as many rows) is filled in place."""

@@ -9,6 +9,7 @@ tb/sv/tb_host.sv
 tb/sv/tb_axi_checker.sv
 tb/sv/tb_memory.sv
 tb/sv/tb_client_checker.sv
+tb/sv/tb_clients.sv
 tb/sv/tb_events.sv
 tb/sv/tb_device_events.sv
 tb/sv/tb_inner_grants.sv

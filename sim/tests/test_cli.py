@@ -135,7 +135,9 @@ def test_cli_list_names_every_scenario() -> None:
     done = _sim("list")
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert done.returncode == 0 and names == list(known_cases())
-    assert {name.replace("_", "-") for name in SCENARIOS} | {"kernel-arrays"} == set(names)
+    assert {name.replace("_", "-") for name in SCENARIOS} | {"all", "kernel-arrays", "programs", "program"} == set(
+        names
+    )
 
 
 def test_cli_generate_check_passes() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sim.build import Flavour, build, configurations
 from sim.simulation import read_summaries, simulate, write_spec
 from tb.scenarios import SCENARIOS
-from tb.scenarios.builder import VA_BITS
+from tb.scenarios.builder import PORTS, VA_BITS
 
 SEEDS: dict[str, int] = {
     "smoke": 2,
@@ -20,6 +20,7 @@ SEEDS: dict[str, int] = {
     "random_tables": 8,
     "pressure": 4,
     "invalidate": 10,
+    "clients": 6,
     "races": 8,
     "fences": 6,
     "bus_errors": 2,
@@ -75,6 +76,7 @@ def test_scenarios_pass_on_the_rtl(tmp_path: Path, seed: int, flavour: Flavour) 
     assert happened["invalidate"]["COUNTER_INVALIDATIONS"] > 100
     assert happened["fences"]["COUNTER_FENCES"] > 100
     assert happened["bus_errors"]["BUS_ERROR"] > 0
+    assert happened["clients"]["NOT_PRESENT"] > 10
 
 
 @pytest.mark.simulation
@@ -98,11 +100,12 @@ def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, confi
 
 def test_builder_knows_the_configurations() -> None:
     """
-    Stimulus: The configurations that can be built, and the address widths that scenarios take them to have.
+    Stimulus: The configurations that can be built, and the widths and client ports that scenarios take them to have.
     Checking: They are the same.
     Covers: SCENARIO-CONFIGURATION
     """
     assert {name: parameters["VaBits"] for name, parameters in configurations().items()} == VA_BITS
+    assert {name: parameters["Clients"] - 1 for name, parameters in configurations().items()} == PORTS
 
 
 @pytest.mark.simulation
@@ -123,3 +126,20 @@ def test_scenarios_forgotten_command_is_found(tmp_path: Path, seed: int) -> None
     assert any("| I1: " in line for line in lines)
     for verdict in verdicts:
         assert all("| I1: " in line or "| OWNER: " in line or "| HOST: " in line for line in verdict["lines"]), lines
+
+
+@pytest.mark.simulation
+def test_scenarios_forgotten_move_is_found(tmp_path: Path, seed: int) -> None:
+    """
+    Stimulus: The host frees the frame of a page that clients use, and leaves out INVALIDATE and FENCE.
+    Checking: A client that moves data there is found by the owner map, in the access's own cycle.
+    Covers: SCENARIO-STALE, CLIENTS-OWNER
+    """
+    cases: list[dict[str, Any]] = [
+        {"builder": "clients", "parameters": {"forgets": number}, "seed": seed + number} for number in range(8)
+    ]
+    failure, verdicts = run(tmp_path, "fast", cases, seed)
+    assert failure
+    found = [line for verdict in verdicts for line in verdict["lines"] if "| OWNER: " in line]
+    assert len(found) >= 4
+    assert all("by client" in line and "no data" in line for line in found)

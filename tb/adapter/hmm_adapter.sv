@@ -4,6 +4,7 @@
 
 module hmm_adapter #(
   parameter int unsigned VaBits         = 48,
+  parameter int unsigned Clients        = 2,  // client 0 included, which has no port
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FenceDepth     = 4
@@ -42,15 +43,15 @@ module hmm_adapter #(
   input  logic           axi_r_valid_i,
   output logic           axi_r_ready_o,
   input  tb_pkg::axi_r_t axi_r_i,
-  // Client port
-  input  logic              req_valid_i,
-  output logic              req_ready_o,
-  input  tb_pkg::request_t  req_i,
-  output logic              rsp_valid_o,
-  input  logic              rsp_ready_i,
-  output tb_pkg::response_t rsp_o,
-  input  logic              rel_valid_i,
-  input  tb_pkg::id_t       rel_id_i,
+  // Client ports
+  input  logic              [Clients-1:1] req_valid_i,
+  output logic              [Clients-1:1] req_ready_o,
+  input  tb_pkg::request_t  [Clients-1:1] req_i,
+  output logic              [Clients-1:1] rsp_valid_o,
+  input  logic              [Clients-1:1] rsp_ready_i,
+  output tb_pkg::response_t [Clients-1:1] rsp_o,
+  input  logic              [Clients-1:1] rel_valid_i,
+  input  tb_pkg::id_t       [Clients-1:1] rel_id_i,
   // Interrupt lines
   output logic irq_o,
   output logic irq_edge_o,
@@ -58,16 +59,9 @@ module hmm_adapter #(
   output tb_pkg::probe_t probe_o
 );
 
-  hmm_pkg::client_request_t  req;
-  hmm_pkg::client_response_t rsp;
-  hmm_pkg::probe_t           probe;
-
-  assign req = '{
-    id:     req_i.id,
-    pasid:  req_i.pasid,
-    va:     req_i.va,
-    access: hmm_structures_pkg::access_e'(req_i.access)
-  };
+  hmm_pkg::client_request_t  [Clients-1:1] req;
+  hmm_pkg::client_response_t [Clients-1:1] rsp;
+  hmm_pkg::probe_t                         probe;
 
   function automatic tb_pkg::response_t response_of(hmm_pkg::client_response_t response);
     return '{
@@ -82,7 +76,16 @@ module hmm_adapter #(
     };
   endfunction
 
-  assign rsp_o = response_of(rsp);
+  for (genvar i = 1; i < Clients; i++) begin : gen_clients
+    assign req[i] = '{
+      id:     req_i[i].id,
+      pasid:  req_i[i].pasid,
+      va:     req_i[i].va,
+      access: hmm_structures_pkg::access_e'(req_i[i].access)
+    };
+
+    assign rsp_o[i] = response_of(rsp[i]);
+  end
 
   always_comb begin
     probe_o = '{
@@ -129,7 +132,7 @@ module hmm_adapter #(
   end
 
   hmm_device #(
-    .Clients        (2),
+    .Clients        (Clients),
     .VaBits         (VaBits),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),

@@ -94,9 +94,10 @@ WRITE_SIGNALS = {
     "response": "bresp_o",
 }
 
+CLIENT_REQUESTS = ("clients_req_valid_o", "clients_req_ready_o")
+"""(valid, ready) of the requests of all client ports, a bit for each, that of client 1 lowest."""
 HANDSHAKES = {
-    "requests": ("client_req_valid_o", "client_req_ready_o"),
-    "responses": ("client_rsp_valid_o", "client_rsp_ready_o"),
+    "responses of client 1": ("client_rsp_valid_o", "client_rsp_ready_o"),
     "read addresses": ("axi_arvalid_o", "axi_arready_o"),
     "read data": ("axi_rvalid_o", "axi_rready_o"),
     "write addresses": ("axi_awvalid_o", "axi_awready_o"),

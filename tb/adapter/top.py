@@ -7,7 +7,7 @@ from typing import Any
 
 from cocotb.handle import SimHandleBase
 
-from tb.adapter.pins import HANDSHAKES
+from tb.adapter.pins import CLIENT_REQUESTS, HANDSHAKES
 
 
 class Top:
@@ -36,8 +36,13 @@ class Top:
 
     def blocked_channels(self) -> list[str]:
         """Names of the channels on which something is valid and not taken."""
-        return [
+        blocked = [
             name
             for name, (valid, ready) in HANDSHAKES.items()
             if int(self.entity[valid].value) and not int(self.entity[ready].value)
         ]
+        valid, ready = (int(self.entity[name].value) for name in CLIENT_REQUESTS)
+        waiting = valid & ~ready
+        # The lowest bit is client 1: the engine inside the device has no port.
+        clients = [bit + 1 for bit in range(waiting.bit_length()) if waiting >> bit & 1]
+        return [f"requests of client {client}" for client in clients] + blocked

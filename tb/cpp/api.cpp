@@ -31,8 +31,12 @@ TB_API void tb_record_sizes(std::uint32_t* sizes) {
   sizes[5] = sizeof(tb::Settings);
 }
 
-// Forgets the case: arrays, memory, log, counts and causes.
-TB_API void tb_clear() { testbench() = tb::Testbench{}; }
+// Forgets the case: arrays, memory, log, counts and causes. The ports are those of the simulation and stay.
+TB_API void tb_clear() {
+  const auto ports = testbench().clients.ports.size();
+  testbench() = tb::Testbench{};
+  testbench().clients.ports.resize(ports);
+}
 
 TB_API void tb_set_settings(const tb::Settings* settings) { testbench().settings = *settings; }
 
@@ -44,20 +48,32 @@ TB_API void tb_map_device_memory(std::uint8_t* bytes, std::uint8_t* owners, std:
   testbench().device_memory = tb::Memory(bytes, owners, 0, size);
 }
 
-// `total` requests will come; the first `posted` of them are filled in.
+// The data of the requests, kDataBytes each; the transactors move them. Stands until tb_clear().
+TB_API void tb_set_request_data(std::uint8_t* rows) { testbench().request_data = rows; }
+
+// `total` requests will come; the first `posted` of them are filled in. To be called in reset, in which the number of
+// ports becomes known.
 TB_API void tb_set_requests(const tb::Request* requests, tb::Response* responses, std::uint32_t total,
                             std::uint32_t posted) {
-  auto& client = testbench().client;
-  client = tb::Client();
-  client.requests = requests;
-  client.responses = responses;
-  client.total = total;
-  client.posted = std::min(posted, total);
+  auto& clients = testbench().clients;
+  const auto ports = clients.ports.size();
+  clients = tb::Clients();
+  clients.ports.resize(ports);
+  clients.requests = requests;
+  clients.responses = responses;
+  clients.total = total;
+  testbench().post_requests(posted);
 }
 
-TB_API void tb_post_requests(std::uint32_t posted) {
-  auto& client = testbench().client;
-  client.posted = std::min(posted, client.total);
+TB_API void tb_post_requests(std::uint32_t posted) { testbench().post_requests(posted); }
+
+// How many client numbers there are, the engine's included; 0 before the first reset.
+TB_API std::uint32_t tb_client_count() { return static_cast<std::uint32_t>(testbench().clients.ports.size()); }
+
+// How many of its requests the transactor of a port has taken.
+TB_API std::uint32_t tb_requests_fetched(std::uint32_t client) {
+  const auto& ports = testbench().clients.ports;
+  return client < ports.size() ? static_cast<std::uint32_t>(ports[client].fetched) : 0;
 }
 
 TB_API void tb_set_actions(const tb::Action* actions, tb::ActionResult* results, std::uint32_t total) {

@@ -37,9 +37,10 @@ void tb_load_memory_settings(unsigned long long* random, unsigned short* read_la
 
 unsigned long long tb_load_watchdog_cycles() { return testbench().settings.watchdog_cycles; }
 
-void tb_event(unsigned long long cycle, unsigned char kind, unsigned char id, unsigned char code, unsigned char reason,
-              unsigned int pasid, unsigned long long va, unsigned long long pa, unsigned long long extra) {
-  testbench().events.push_back(tb::Event{cycle, va, pa, extra, pasid, kind, id, code, reason, 0});
+void tb_event(unsigned long long cycle, unsigned char kind, unsigned char client, unsigned char id, unsigned char code,
+              unsigned char reason, unsigned int pasid, unsigned long long va, unsigned long long pa,
+              unsigned long long extra) {
+  testbench().events.push_back(tb::Event{cycle, va, pa, extra, pasid, kind, id, code, reason, client, {}});
 }
 
 unsigned char tb_load_device_events() { return (testbench().settings.flags & tb::kSettingsDeviceEvents) != 0; }
@@ -52,7 +53,7 @@ void tb_device_event(unsigned long long cycle, unsigned char kind, unsigned char
 // Whether something of the case is still to be done: the watchdog counts only then.
 unsigned char tb_case_is_open() {
   const auto& state = testbench();
-  return state.client.released < state.client.total || state.host.done < state.host.total;
+  return state.clients.released < state.clients.total || state.host.done < state.host.total;
 }
 
 void tb_stalled() { testbench().raise(tb::kCauseStalled); }

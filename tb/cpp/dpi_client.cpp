@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// DPI functions of the client transactor (tb/sv/tb_transactor.sv).
-#include <cinttypes>
+// DPI functions of the client transactors (tb/sv/tb_transactor.sv). Each names its port; what they move stands in
+// dpi_data.cpp.
+#include <algorithm>
 
 #include "Vtb_top__Dpi.h"
 #include "testbench.h"
@@ -8,63 +9,97 @@
 
 using tb::testbench;
 
-// The next request of the array, or 0 if Python has not filled it in.
-unsigned char tb_fetch_request(unsigned long long* va, unsigned int* pasid, unsigned char* access,
-                               unsigned short* pause, unsigned short* hold, unsigned int* after_action) {
+namespace {
+
+// What tb_fetch_request returns; the same as fetch_e of tb/sv/tb_pkg.sv.
+enum Fetch : std::uint8_t {
+  kFetchNone = 0,
+  kFetchRow = 1,
+  kFetchEnd = 2,
+};
+
+constexpr unsigned kPageShift = 12;
+
+// Whether an earlier request of the port to the same page is not released yet.
+bool waits_for_page(const tb::Clients& clients, const tb::Port& port, const tb::Request& request) {
+  return std::any_of(port.open_rows.begin(), port.open_rows.end(), [&](std::uint32_t row) {
+    const auto& earlier = clients.requests[row];
+    return earlier.pasid == request.pasid && earlier.va >> kPageShift == request.va >> kPageShift;
+  });
+}
+
+// The record of the request that holds `id`, or nullptr after the complaint that none does.
+tb::Response* open_response(unsigned long long cycle, unsigned char client, unsigned char id, std::uint8_t wanted,
+                            const char* what) {
   auto& state = testbench();
-  auto& client = state.client;
-  if (client.fetched >= client.posted) return 0;
-  const auto& request = client.requests[client.fetched];
+  const auto row = state.clients.ports[client].open[id];
+  if (row == tb::kNoRequest || state.clients.responses[row].done != wanted) {
+    state.add_failure(tb::format_text("cycle %llu: %s for id %u of client %u, which does not wait for one", cycle, what,
+                                      id, client));
+    return nullptr;
+  }
+  return &state.clients.responses[row];
+}
+
+void close_request(std::uint8_t client, std::uint8_t id) {
+  auto& state = testbench();
+  auto& clients = state.clients;
+  auto& port = clients.ports[client];
+  const auto row = port.open[id];
+  clients.responses[row].done |= tb::kDoneReleased;
+  port.open[id] = tb::kNoRequest;
+  const auto place = std::find(port.open_rows.begin(), port.open_rows.end(), row);
+  *place = port.open_rows.back();
+  port.open_rows.pop_back();
+  ++clients.released;
+  if (clients.released == clients.total) state.raise(tb::kCauseRequestsDone);
+}
+
+}  // namespace
+
+// Said in reset: client numbers 0 (the engine inside the device) to `clients` - 1.
+void tb_announce_clients(unsigned char clients) { testbench().clients.ports.resize(clients); }
+
+// The port's next request. None: Python has not filled it in, or it waits for its page. End: there are no more.
+unsigned char tb_fetch_request(unsigned char client, unsigned long long* va, unsigned int* pasid,
+                               unsigned char* access, unsigned short* pause, unsigned short* hold,
+                               unsigned int* after_action, unsigned char* moves_data) {
+  auto& state = testbench();
+  auto& clients = state.clients;
+  auto& port = clients.ports[client];
+  if (port.fetched == port.rows.size()) return clients.posted == clients.total ? kFetchEnd : kFetchNone;
+  const auto row = port.rows[port.fetched];
+  const auto& request = clients.requests[row];
+  if (request.flags & tb::kRequestOrdered && waits_for_page(clients, port, request)) return kFetchNone;
   *va = request.va;
   *pasid = request.pasid;
   *access = request.access;
   *pause = request.pause;
   *hold = request.hold;
   *after_action = request.after_action;
-  ++client.fetched;
+  *moves_data = request.length != 0;
+  port.open_rows.push_back(row);
+  ++port.fetched;
   if (state.settings.flags & tb::kSettingsReportFetched) state.raise(tb::kCauseRequestFetched);
-  return 1;
+  return kFetchRow;
 }
 
-// The request that was fetched last was accepted under `id`.
-void tb_request_accepted(unsigned long long cycle, unsigned char id) {
-  auto& client = testbench().client;
-  const auto index = client.fetched - 1;
-  client.open[id] = index;
-  auto& response = client.responses[index];
+// The request that the port fetched last was accepted under `id`.
+void tb_request_accepted(unsigned long long cycle, unsigned char client, unsigned char id) {
+  auto& clients = testbench().clients;
+  auto& port = clients.ports[client];
+  const auto row = port.rows[port.fetched - 1];
+  port.open[id] = port.last[id] = row;
+  auto& response = clients.responses[row];
   response.accept_cycle = cycle;
   response.id = id;
   response.done = tb::kDoneAccepted;
 }
 
-namespace {
-
-// The record of the request that holds `id`, or nullptr after the complaint that none does.
-tb::Response* open_response(unsigned long long cycle, unsigned char id, std::uint8_t wanted, const char* what) {
-  auto& state = testbench();
-  const auto index = state.client.open[id];
-  if (index == tb::kNoRequest || state.client.responses[index].done != wanted) {
-    state.add_failure(tb::format_text("cycle %llu: %s for id %u, which does not wait for one", cycle, what, id));
-    return nullptr;
-  }
-  return &state.client.responses[index];
-}
-
-void close_request(std::uint8_t id) {
-  auto& state = testbench();
-  auto& client = state.client;
-  client.responses[client.open[id]].done |= tb::kDoneReleased;
-  client.open[id] = tb::kNoRequest;
-  ++client.released;
-  if (client.released == client.total) state.raise(tb::kCauseRequestsDone);
-}
-
-}  // namespace
-
-void tb_response(unsigned long long cycle, unsigned char id, unsigned char status, unsigned char reason,
-                 unsigned long long pa, unsigned char order, unsigned char permissions, unsigned char memory,
-                 unsigned char grant) {
-  auto* response = open_response(cycle, id, tb::kDoneAccepted, "a response");
+void tb_response(unsigned long long cycle, unsigned char client, unsigned char id, unsigned char status,
+                 unsigned char reason, unsigned long long pa, unsigned char order, unsigned char permissions,
+                 unsigned char memory, unsigned char grant) {
+  auto* response = open_response(cycle, client, id, tb::kDoneAccepted, "a response");
   if (response == nullptr) return;
   response->pa = pa;
   response->finish_cycle = cycle;
@@ -74,12 +109,12 @@ void tb_response(unsigned long long cycle, unsigned char id, unsigned char statu
   response->permissions = permissions;
   response->memory = memory;
   response->done |= tb::kDoneFinished;
-  if (!grant) close_request(id);
+  if (!grant) close_request(client, id);
 }
 
-void tb_release(unsigned long long cycle, unsigned char id) {
-  auto* response = open_response(cycle, id, tb::kDoneAccepted | tb::kDoneFinished, "a release");
+void tb_release(unsigned long long cycle, unsigned char client, unsigned char id) {
+  auto* response = open_response(cycle, client, id, tb::kDoneAccepted | tb::kDoneFinished, "a release");
   if (response == nullptr) return;
   response->release_cycle = cycle;
-  close_request(id);
+  close_request(client, id);
 }

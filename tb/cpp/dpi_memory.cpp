@@ -74,6 +74,7 @@ bool all_touched_are(std::uint8_t owner, const std::uint8_t* owners, std::uint64
 
 // What the strobes write: fence values, one whole fault record or completion, a buffer, or data under a grant.
 bool may_write(bool device_memory, std::uint64_t address, const std::uint8_t* owners, std::uint64_t strobe) {
+  if (strobe == 0) return true;
   if (all_touched_are(tb::kOwnerData, owners, strobe)) return is_granted(device_memory, address, true);
   if (device_memory) return false;
   const bool whole_record = strobe == kLowerRecord || strobe == kLowerRecord << tb::kRecordBytes;

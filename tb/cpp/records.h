@@ -15,7 +15,8 @@ struct Request {
   std::uint16_t hold;
   std::uint16_t flags;
   std::uint32_t after_action;
-  std::uint64_t reserved;
+  std::uint8_t length;
+  std::uint8_t reserved[7];
 };
 static_assert(sizeof(Request) == 32);
 
@@ -32,8 +33,9 @@ struct Response {
   std::uint8_t id;
   std::uint8_t done;
   std::uint8_t reserved;
+  std::uint64_t data_cycle;
 };
-static_assert(sizeof(Response) == 40);
+static_assert(sizeof(Response) == 48);
 
 struct Action {
   std::uint32_t kind;
@@ -66,7 +68,8 @@ struct Event {
   std::uint8_t id;
   std::uint8_t code;
   std::uint8_t reason;
-  std::uint64_t reserved;
+  std::uint8_t client;
+  std::uint8_t reserved[7];
 };
 static_assert(sizeof(Event) == 48);
 
@@ -86,6 +89,25 @@ struct Settings {
   std::uint8_t reserved[7];
 };
 static_assert(sizeof(Settings) == 40);
+
+// Request::access.
+enum Access : std::uint8_t {
+  kAccessRead = 0,
+  kAccessWrite = 1,
+  kAccessAtomic = 2,
+  kAccessPrefetch = 3,
+};
+
+// Bits of Request::flags.
+enum RequestFlag : std::uint16_t {
+  kRequestOrdered = 1,
+};
+
+// Bits of Response::permissions.
+enum Permission : std::uint8_t {
+  kPermissionWrite = 1,
+  kPermissionAtomic = 2,
+};
 
 // Bits of Response::done.
 enum Done : std::uint8_t {

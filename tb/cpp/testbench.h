@@ -13,19 +13,31 @@
 namespace tb {
 
 constexpr std::uint32_t kIds = 256;  // ids that fit into a record; a device uses the lowest of them
+constexpr std::uint32_t kDataBytes = 64;  // the data of a request
 constexpr std::uint32_t kNoRequest = 0xffff'ffff;
 
-// The requests of the client port and what came of them. The arrays belong to Python.
-struct Client {
+// One client port.
+struct Port {
+  std::vector<std::uint32_t> rows;       // the port's requests that are filled in: places in the array
+  std::size_t fetched = 0;               // of these, how many the transactor has taken
+  std::vector<std::uint32_t> open_rows;  // of these, which it has taken and not yet released, in no order
+  std::array<std::uint32_t, kIds> open;  // by id: the request that holds it, or kNoRequest
+  std::array<std::uint32_t, kIds> last;  // by id: the request that holds it or held it last, or kNoRequest
+
+  Port() {
+    open.fill(kNoRequest);
+    last.fill(kNoRequest);
+  }
+};
+
+// The requests of all client ports and what came of them. The arrays belong to Python.
+struct Clients {
   const Request* requests = nullptr;
   Response* responses = nullptr;
   std::uint32_t total = 0;     // requests of the case
   std::uint32_t posted = 0;    // of these, how many Python has filled in
-  std::uint32_t fetched = 0;   // of these, how many the transactor has taken
   std::uint32_t released = 0;  // requests whose grant has ended, or that got none
-  std::array<std::uint32_t, kIds> open;  // by id: index of the request that holds it, or kNoRequest
-
-  Client() { open.fill(kNoRequest); }
+  std::vector<Port> ports;     // by client number; the engine's, 0, takes nothing
 };
 
 // The actions of the host and what came of them. The arrays belong to Python.
@@ -56,7 +68,8 @@ class FailureList {
 
 struct Testbench {
   Settings settings{};
-  Client client;
+  Clients clients;
+  std::uint8_t* request_data = nullptr;  // kDataBytes for each request, or null: no request moves data
   Host host;
   Memory memory;
   Memory device_memory;  // the device's own
@@ -75,6 +88,8 @@ struct Testbench {
   }
   void add_failure(std::string text);
   void add_violation(std::string text);
+  // Python has filled in the first `count` requests: each port learns of its own.
+  void post_requests(std::uint32_t count);
 };
 
 // The one instance: DPI functions carry no other way to it.

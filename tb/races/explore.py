@@ -172,9 +172,7 @@ class Explorer:
         if result.failures <= MOST_FAILURES:
             case.save(saved)
             result.problems.append(f"distance {found}: {verdict.lines[0] if verdict.lines else 'not all was checked'}")
-            result.reruns.append(
-                rerun_line(result.action, result.event, self.seed, variant, timing.action_cycle)
-            )
+            result.reruns.append(rerun_line(result.action, result.event, self.seed, variant, timing.action_cycle))
 
 
 def _at(timing: Timing, cycle: int) -> Timing:

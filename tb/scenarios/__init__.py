@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tb.case import Case
+from tb.scenarios.clients import clients
 from tb.scenarios.directed import levels, reasons, smoke
 from tb.scenarios.fences import bus_errors, fences
 from tb.scenarios.invalidate import invalidate
@@ -23,6 +24,7 @@ SCENARIOS: dict[str, Scenario] = {
     "random_tables": random_tables,
     "pressure": pressure,
     "invalidate": invalidate,
+    "clients": clients,
     "races": races,
     "fences": fences,
     "bus_errors": bus_errors,

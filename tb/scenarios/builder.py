@@ -28,11 +28,13 @@ from tb.case import (
     image_of,
 )
 from tb.host_script import LAST_ADDRESS, HostScript, join_requests
-from tb.records import Requests
+from tb.records import DATA_BYTES, RequestData, Requests
 
 NO_RING = None
 VA_BITS: dict[str, Literal[48, 57]] = {"default": 48, "tiny": 48, "va57": 57}
 """Width of a virtual address in each configuration of the device."""
+PORTS: dict[str, int] = {"default": 2, "tiny": 1, "va57": 2}
+"""External client ports of each configuration: they are numbered from 1."""
 
 
 def chosen_format(text: str) -> EntryFormat:
@@ -99,11 +101,19 @@ class CaseBuilder:
             interrupt_enable=interrupt_enable,
         )
         self._requests: list[Requests] = []
+        self._data: list[RequestData] = []
         self._clean: list[tuple[int, int, int, int]] = []
 
-    def ask(self, requests: Requests) -> None:
-        """Appends requests."""
+    def ask(self, requests: Requests, data: RequestData | None = None) -> None:
+        """Appends requests. `data`: uint8[n, DATA_BYTES], what they move; for all requests of a case or for none."""
         self._requests.append(requests)
+        if data is not None:
+            self._data.append(data)
+
+    def spread(self, requests: Requests, rng: np.random.Generator) -> Requests:
+        """The requests with a drawn port for each."""
+        requests["client"] = rng.integers(1, PORTS[self.configuration] + 1, size=requests.size)
+        return requests
 
     @property
     def asked(self) -> int:
@@ -156,6 +166,7 @@ class CaseBuilder:
             watchdog_cycles=self.watchdog_cycles,
             image=image_of(self.memory),
             requests=join_requests(self._requests),
+            request_data=np.concatenate([np.zeros((0, DATA_BYTES), dtype=np.uint8), *self._data]),
             actions=self.script.actions(),
             expectations=self.script.expectations(),
             clean=np.array(self._clean, dtype=CLEAN_DTYPE),

@@ -135,4 +135,5 @@ def _ask(
     access = rng.choice([Access.READ, Access.READ, Access.WRITE, Access.ATOMIC, Access.PREFETCH], size=count)
     hold = np.where(rng.random(count) < 0.2, rng.integers(300, size=count), rng.integers(6, size=count))
     pause = np.where(rng.random(count) < 0.3, rng.integers(40, size=count), 0)
-    builder.ask(make_requests(va, pasid, access, hold=hold, pause=pause, after_action=after_action))
+    requests = make_requests(va, pasid, access, hold=hold, pause=pause, after_action=after_action)
+    builder.ask(builder.spread(requests, rng))

@@ -78,7 +78,7 @@ def kernel_arrays(seed: int, parameters: dict[str, Any]) -> Case:
         builder.tables.bind(pasid)
         _link(builder, pasid, array, words, rng)
         pages = array_runs(words, array, fmt, information).sample(rng)
-        builder.ask(_requests(pasid, array, pages, builder.va_bits, rng))
+        builder.ask(builder.spread(_requests(pasid, array, pages, builder.va_bits, rng), rng))
         entries += array.pages
         sampled += pages.size
     builder.ask(_stray_requests(pasids[len(arrays) :], len(pasids), rng))

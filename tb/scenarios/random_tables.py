@@ -108,7 +108,8 @@ def random_tables(seed: int, parameters: dict[str, Any]) -> Case:
     )
     places = build_random_tables(builder, rng)
     damage(builder, places, rng)
-    builder.ask(random_requests(places, int(parameters.get("requests", REQUESTS)), CONTEXTS, rng))
+    requests = random_requests(places, int(parameters.get("requests", REQUESTS)), CONTEXTS, rng)
+    builder.ask(builder.spread(requests, rng))
     return builder.build(format=fmt.name)
 
 
@@ -219,8 +220,8 @@ def pressure(seed: int, parameters: dict[str, Any]) -> Case:
     places = build_random_tables(builder, rng)
     requests = random_requests(places, int(parameters.get("requests", REQUESTS // 2)), CONTEXTS, rng)
     if rng.integers(2):
-        # All 32 ids in use at once: every grant is held until long after the next requests.
+        # All ids in use at once: every grant is held until long after the next requests.
         requests["hold"] = rng.integers(2000, size=requests.size)
         requests["pause"] = 0
-    builder.ask(requests)
+    builder.ask(builder.spread(requests, rng))
     return builder.build(format=fmt.name)

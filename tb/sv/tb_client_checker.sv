@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules of the client port, for both sides of it: requests, responses, grants, releases.
+// Rules of one client port, for both sides of it: requests, responses, grants, releases.
 
 module tb_client_checker
   import tb_pkg::*;
-(
+#(
+  parameter int unsigned Client = 1
+) (
   input logic      clk_i,
   input logic      rst_ni,
   input logic      req_valid_i,
@@ -51,19 +53,19 @@ module tb_client_checker
   default disable iff (!rst_ni);
 
   request_stable: assert property (req_valid_i && !req_ready_i |=> req_valid_i && $stable(req_i))
-    else $error("client: a request changed before it was taken");
+    else $error("client %0d: a request changed before it was taken", Client);
   request_id_free: assert property (req_valid_i |-> !asked_q[req_i.id] && !granted_q[req_i.id])
-    else $error("client: request under id %0d, which is busy", req_i.id);
+    else $error("client %0d: request under id %0d, which is busy", Client, req_i.id);
   release_granted: assert property (rel_valid_i |-> granted_q[rel_id_i])
-    else $error("client: release of id %0d, which holds no grant", rel_id_i);
+    else $error("client %0d: release of id %0d, which holds no grant", Client, rel_id_i);
   response_taken: assert property (rsp_valid_i |-> rsp_ready_i)
-    else $error("client: ready is withheld from the response of id %0d", rsp_i.id);
+    else $error("client %0d: ready is withheld from the response of id %0d", Client, rsp_i.id);
   response_asked: assert property (rsp_valid_i |-> asked_q[rsp_i.id])
-    else $error("device: response for id %0d, which has no request", rsp_i.id);
+    else $error("device, client %0d: response for id %0d, which has no request", Client, rsp_i.id);
   response_reason: assert property (rsp_valid_i |-> rsp_i.aborted == (rsp_i.reason != '0))
-    else $error("device: status and reason %0d of id %0d do not go together", rsp_i.reason, rsp_i.id);
+    else $error("device, client %0d: status and reason %0d of id %0d do not go together", Client, rsp_i.reason, rsp_i.id);
   response_aborted_empty: assert property (
       rsp_valid_i && rsp_i.aborted |-> {rsp_i.pa, rsp_i.order, rsp_i.write, rsp_i.atomic, rsp_i.memory} == '0)
-    else $error("device: the ABORTED response of id %0d carries a translation", rsp_i.id);
+    else $error("device, client %0d: the ABORTED response of id %0d carries a translation", Client, rsp_i.id);
 
 endmodule

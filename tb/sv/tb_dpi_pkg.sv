@@ -14,24 +14,30 @@ package tb_dpi_pkg;
   import "DPI-C" function bit tb_case_is_open();
   import "DPI-C" function void tb_stalled();
   import "DPI-C" function void tb_event(
-    input longint unsigned cycle, input byte unsigned kind, input byte unsigned id, input byte unsigned code,
-    input byte unsigned reason, input int unsigned pasid, input longint unsigned va,
+    input longint unsigned cycle, input byte unsigned kind, input byte unsigned client, input byte unsigned id,
+    input byte unsigned code, input byte unsigned reason, input int unsigned pasid, input longint unsigned va,
     input longint unsigned pa, input longint unsigned extra);
   import "DPI-C" function bit tb_load_device_events();
   import "DPI-C" function void tb_device_event(
     input longint unsigned cycle, input byte unsigned kind, input byte unsigned id, input byte unsigned reason,
     input longint unsigned pa, input longint unsigned extra);
 
-  // Client
-  import "DPI-C" function bit tb_fetch_request(
-    output longint unsigned va, output int unsigned pasid, output byte unsigned access,
-    output shortint unsigned pause, output shortint unsigned hold, output int unsigned after_action);
-  import "DPI-C" function void tb_request_accepted(input longint unsigned cycle, input byte unsigned id);
+  // Clients
+  import "DPI-C" function void tb_announce_clients(input byte unsigned clients);
+  // FETCH_NONE, FETCH_ROW or FETCH_END of tb_pkg
+  import "DPI-C" function byte unsigned tb_fetch_request(
+    input byte unsigned client, output longint unsigned va, output int unsigned pasid,
+    output byte unsigned access, output shortint unsigned pause, output shortint unsigned hold,
+    output int unsigned after_action, output bit moves_data);
+  import "DPI-C" function void tb_request_accepted(
+    input longint unsigned cycle, input byte unsigned client, input byte unsigned id);
   import "DPI-C" function void tb_response(
-    input longint unsigned cycle, input byte unsigned id, input byte unsigned status,
-    input byte unsigned reason, input longint unsigned pa, input byte unsigned order,
-    input byte unsigned permissions, input byte unsigned memory, input bit grant);
-  import "DPI-C" function void tb_release(input longint unsigned cycle, input byte unsigned id);
+    input longint unsigned cycle, input byte unsigned client, input byte unsigned id,
+    input byte unsigned status, input byte unsigned reason, input longint unsigned pa,
+    input byte unsigned order, input byte unsigned permissions, input byte unsigned memory,
+    input bit grant);
+  import "DPI-C" function void tb_release(
+    input longint unsigned cycle, input byte unsigned client, input byte unsigned id);
 
   // A client inside the device: what its data on the bus is judged by
   import "DPI-C" function void tb_inner_grant(
@@ -47,7 +53,10 @@ package tb_dpi_pkg;
     input longint unsigned start_cycle, input longint unsigned done_cycle, input longint unsigned data,
     input byte unsigned status);
 
-  // Memory; each returns the AXI response
+  // Memory. A client moves the bytes of the request that holds `id`.
+  import "DPI-C" function void tb_move_data(
+    input longint unsigned cycle, input byte unsigned client, input byte unsigned id);
+  // Each of these returns the AXI response.
   import "DPI-C" function byte unsigned tb_host_access(
     input int unsigned kind, input longint unsigned address, input longint unsigned data,
     input longint unsigned mask, output longint unsigned value);

@@ -4,13 +4,16 @@
 // of the case. The user bit of an address leads to the device's own memory, which the host reaches
 // in Python only.
 //
-// All calls that touch the bytes stand in one process, in this order within a cycle: host, device
-// write, device read. A read sees memory as it is in the cycle of its address handshake.
+// All calls that touch the bytes stand in one process, in this order within a cycle: host, clients
+// by number, device write, device read. A read sees memory as it is in the cycle of its address
+// handshake.
 
 module tb_memory
   import tb_pkg::*;
   import tb_dpi_pkg::*;
-(
+#(
+  parameter int unsigned Clients = 2
+) (
   input  logic         clk_i,
   input  logic         rst_ni,
   input  cycle_t       cycle_i,
@@ -19,6 +22,9 @@ module tb_memory
   input  host_access_t access_i,
   output logic [63:0]  access_value_o,
   output logic [1:0]   access_status_o,
+  // Clients: in this cycle the bytes of the request under an id move
+  input  logic [Clients-1:1] data_valid_i,
+  input  id_t  [Clients-1:1] data_id_i,
   // AXI4 subordinate
   input  logic         aw_valid_i,
   output logic         aw_ready_o,
@@ -158,6 +164,12 @@ module tb_memory
         status = tb_host_access(access_i.kind, access_i.address, access_i.data, access_i.mask, value);
         access_value_q  <= value;
         access_status_q <= status[1:0];
+      end
+
+      if (data_valid_i != '0) begin : p_clients
+        for (int unsigned i = 1; i < Clients; i++) begin
+          if (data_valid_i[i]) tb_move_data(cycle_i, 8'(i), 8'(data_id_i[i]));
+        end
       end
 
       if (aw_valid_i && aw_ready_q) write_addresses.push_back(aw_i);

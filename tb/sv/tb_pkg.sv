@@ -45,6 +45,13 @@ package tb_pkg;
     logic       memory;
   } response_t;
 
+  // What tb_fetch_request returns.
+  typedef enum logic [7:0] {
+    FETCH_NONE = 8'd0,  // nothing for now
+    FETCH_ROW  = 8'd1,  // a request
+    FETCH_END  = 8'd2   // nothing any more until the next reset
+  } fetch_e;
+
   // AXI4-Lite, 64-bit data
   typedef struct packed {
     logic [63:0] data;

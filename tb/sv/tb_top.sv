@@ -2,9 +2,10 @@
 // The top of the simulation. The clock comes from the simulation's program, everything else from
 // here or from cocotb.
 //
-// Client port and registers have two ways in: transactor and host (pin_client_i, pin_axil_i = 0),
-// which work from the case's arrays, or the pin_* inputs, which cocotb drives. What is on the ports
-// shows at outputs either way.
+// Client ports and registers have two ways in: transactors and host (pin_client_i, pin_axil_i = 0),
+// which work from the case's arrays, or the pin_* inputs, which cocotb drives: those of the client
+// drive port 1, and the others are idle then. What is on port 1, on the registers and on the memory
+// bus shows at outputs either way.
 //
 // Logic that depends on an input is evaluated anew at every clock edge, whether the input changed
 // or not. So the pins pass through registers, which take them over when the program says that
@@ -14,6 +15,7 @@ module tb_top
   import tb_pkg::*;
 #(
   parameter int unsigned VaBits         = 48,
+  parameter int unsigned Clients        = 3,  // client 0 included, which is inside the device
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FenceDepth     = 4
@@ -28,7 +30,7 @@ module tb_top
   // Which way in
   input  logic        pin_client_i,
   input  logic        pin_axil_i,
-  // Client port, driven by pins
+  // Client port 1, driven by pins
   input  logic        pin_req_valid_i,
   output logic        pin_req_ready_o,
   input  id_t         pin_req_id_i,
@@ -56,7 +58,7 @@ module tb_top
   input  logic                     pin_axil_rready_i,
   output logic [63:0]              pin_axil_rdata_o,
   output logic [1:0]               pin_axil_rresp_o,
-  // Client port, as it is
+  // Client port 1, as it is
   output logic        client_req_valid_o,
   output logic        client_req_ready_o,
   output id_t         client_req_id_o,
@@ -75,6 +77,9 @@ module tb_top
   output logic        client_rsp_memory_o,
   output logic        client_rel_valid_o,
   output id_t         client_rel_id_o,
+  // Requests of all client ports
+  output logic [Clients-1:1] clients_req_valid_o,
+  output logic [Clients-1:1] clients_req_ready_o,
   // Memory bus, as it is: AXI4
   output logic                  axi_awvalid_o,
   output logic                  axi_awready_o,
@@ -142,65 +147,59 @@ module tb_top
     };
   end
 
-  // ---- Client port ------------------------------------------------------------------------------
+  // ---- Client ports -----------------------------------------------------------------------------
 
-  logic      transactor_req_valid, transactor_rsp_ready, transactor_rel_valid;
-  request_t  req, transactor_req;
-  response_t rsp;
-  id_t       transactor_rel_id;
-  count_t    responses_complete, actions_complete;
-  logic      client_waits, host_waits;
+  logic      [Clients-1:1] req_valid, req_ready, rsp_valid, rsp_ready, rel_valid, data_valid;
+  request_t  [Clients-1:1] req;
+  response_t [Clients-1:1] rsp;
+  id_t       [Clients-1:1] rel_id;
+  count_t                  responses_complete, actions_complete;
+  logic                    client_progress, client_waits, host_waits;
+  probe_t                  probe;
 
-  tb_transactor u_transactor (
+  tb_clients #(
+    .Clients (Clients)
+  ) u_clients (
     .clk_i                (clk),
     .rst_ni               (rst_n),
     .cycle_i              (cycle_q),
-    .enable_i             (!pin_q.client),
-    .req_valid_o          (transactor_req_valid),
-    .req_ready_i          (client_req_ready_o),
-    .req_o                (transactor_req),
-    .rsp_valid_i          (client_rsp_valid_o),
-    .rsp_ready_o          (transactor_rsp_ready),
+    .pin_i                (pin_q),
+    .probe_i              (probe),
+    .req_valid_o          (req_valid),
+    .req_ready_i          (req_ready),
+    .req_o                (req),
+    .rsp_valid_i          (rsp_valid),
+    .rsp_ready_o          (rsp_ready),
     .rsp_i                (rsp),
-    .rel_valid_o          (transactor_rel_valid),
-    .rel_id_o             (transactor_rel_id),
+    .rel_valid_o          (rel_valid),
+    .rel_id_o             (rel_id),
+    .data_valid_o         (data_valid),
     .actions_complete_i   (actions_complete),
     .responses_complete_o (responses_complete),
+    .progress_o           (client_progress),
     .waits_by_plan_o      (client_waits)
   );
 
-  assign client_req_valid_o = pin_q.client ? pin_q.req_valid : transactor_req_valid;
-  assign req                = pin_q.client ? pin_q.req : transactor_req;
-  assign client_rsp_ready_o = pin_q.client ? pin_q.rsp_ready : transactor_rsp_ready;
-  assign client_rel_valid_o = pin_q.client ? pin_q.rel_valid : transactor_rel_valid;
-  assign client_rel_id_o    = pin_q.client ? pin_q.rel_id : transactor_rel_id;
-
+  assign {clients_req_valid_o, clients_req_ready_o} = {req_valid, req_ready};
   assign pin_req_ready_o      = client_req_ready_o && pin_q.client;
-  assign client_req_id_o      = req.id;
-  assign client_req_pasid_o   = req.pasid;
-  assign client_req_va_o      = req.va;
-  assign client_req_access_o  = req.access;
-  assign client_rsp_id_o      = rsp.id;
-  assign client_rsp_aborted_o = rsp.aborted;
-  assign client_rsp_reason_o  = rsp.reason;
-  assign client_rsp_pa_o      = rsp.pa;
-  assign client_rsp_order_o   = rsp.order;
-  assign client_rsp_write_o   = rsp.write;
-  assign client_rsp_atomic_o  = rsp.atomic;
-  assign client_rsp_memory_o  = rsp.memory;
-
-  tb_client_checker u_client_checker (
-    .clk_i       (clk),
-    .rst_ni      (rst_n),
-    .req_valid_i (client_req_valid_o),
-    .req_ready_i (client_req_ready_o),
-    .req_i       (req),
-    .rsp_valid_i (client_rsp_valid_o),
-    .rsp_ready_i (client_rsp_ready_o),
-    .rsp_i       (rsp),
-    .rel_valid_i (client_rel_valid_o),
-    .rel_id_i    (client_rel_id_o)
-  );
+  assign client_req_valid_o   = req_valid[1];
+  assign client_req_ready_o   = req_ready[1];
+  assign client_req_id_o      = req[1].id;
+  assign client_req_pasid_o   = req[1].pasid;
+  assign client_req_va_o      = req[1].va;
+  assign client_req_access_o  = req[1].access;
+  assign client_rsp_valid_o   = rsp_valid[1];
+  assign client_rsp_ready_o   = rsp_ready[1];
+  assign client_rsp_id_o      = rsp[1].id;
+  assign client_rsp_aborted_o = rsp[1].aborted;
+  assign client_rsp_reason_o  = rsp[1].reason;
+  assign client_rsp_pa_o      = rsp[1].pa;
+  assign client_rsp_order_o   = rsp[1].order;
+  assign client_rsp_write_o   = rsp[1].write;
+  assign client_rsp_atomic_o  = rsp[1].atomic;
+  assign client_rsp_memory_o  = rsp[1].memory;
+  assign client_rel_valid_o   = rel_valid[1];
+  assign client_rel_id_o      = rel_id[1];
 
   // ---- Host and registers -----------------------------------------------------------------------
 
@@ -274,7 +273,9 @@ module tb_top
   axi_b_t axi_b;
   axi_r_t axi_r;
 
-  tb_memory u_memory (
+  tb_memory #(
+    .Clients (Clients)
+  ) u_memory (
     .clk_i           (clk),
     .rst_ni          (rst_n),
     .cycle_i         (cycle_q),
@@ -282,6 +283,8 @@ module tb_top
     .access_i        (access),
     .access_value_o  (access_value),
     .access_status_o (access_status),
+    .data_valid_i    (data_valid),
+    .data_id_i       (rel_id),
     .aw_valid_i      (axi_awvalid_o),
     .aw_ready_o      (axi_awready_o),
     .aw_i            (axi_aw),
@@ -313,10 +316,9 @@ module tb_top
 
   // ---- Device -----------------------------------------------------------------------------------
 
-  probe_t probe;
-
   hmm_adapter #(
     .VaBits         (VaBits),
+    .Clients        (Clients),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
     .FenceDepth     (FenceDepth)
@@ -353,14 +355,14 @@ module tb_top
     .axi_r_valid_i   (axi_rvalid_o),
     .axi_r_ready_o   (axi_rready_o),
     .axi_r_i         (axi_r),
-    .req_valid_i     (client_req_valid_o),
-    .req_ready_o     (client_req_ready_o),
+    .req_valid_i     (req_valid),
+    .req_ready_o     (req_ready),
     .req_i           (req),
-    .rsp_valid_o     (client_rsp_valid_o),
-    .rsp_ready_i     (client_rsp_ready_o),
+    .rsp_valid_o     (rsp_valid),
+    .rsp_ready_i     (rsp_ready),
     .rsp_o           (rsp),
-    .rel_valid_i     (client_rel_valid_o),
-    .rel_id_i        (client_rel_id_o),
+    .rel_valid_i     (rel_valid),
+    .rel_id_i        (rel_id),
     .irq_o,
     .irq_edge_o,
     .probe_o         (probe)
@@ -368,18 +370,20 @@ module tb_top
 
   // ---- Observers --------------------------------------------------------------------------------
 
-  tb_events u_events (
+  tb_events #(
+    .Clients (Clients)
+  ) u_events (
     .clk_i         (clk),
     .rst_ni        (rst_n),
     .cycle_i       (cycle_q),
-    .req_valid_i   (client_req_valid_o),
-    .req_ready_i   (client_req_ready_o),
+    .req_valid_i   (req_valid),
+    .req_ready_i   (req_ready),
     .req_i         (req),
-    .rsp_valid_i   (client_rsp_valid_o),
-    .rsp_ready_i   (client_rsp_ready_o),
+    .rsp_valid_i   (rsp_valid),
+    .rsp_ready_i   (rsp_ready),
     .rsp_i         (rsp),
-    .rel_valid_i   (client_rel_valid_o),
-    .rel_id_i      (client_rel_id_o),
+    .rel_valid_i   (rel_valid),
+    .rel_id_i      (rel_id),
     .probe_i       (probe),
     .irq_i         (irq_o),
     .done_i        (action_done),
@@ -405,17 +409,10 @@ module tb_top
     .probe_i    (probe)
   );
 
-  tb_inner_grants u_inner_grants (
-    .clk_i   (clk),
-    .rst_ni  (rst_n),
-    .probe_i (probe)
-  );
-
   tb_watchdog u_watchdog (
     .clk_i           (clk),
     .rst_ni          (rst_n),
-    .progress_i      (action_done || client_rsp_valid_o || client_rel_valid_o || probe.inner_response ||
-                      probe.inner_release),
+    .progress_i      (action_done || client_progress),
     .waits_by_plan_i (client_waits || host_waits)
   );
 

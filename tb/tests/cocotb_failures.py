@@ -15,7 +15,7 @@ from models.errors import UserError
 from models.physical_memory import PhysicalMemory
 from tb.agents.client import ClientRequest
 from tb.case import MemorySettings
-from tb.environment import Environment, Interrupted
+from tb.environment import Environment, Interrupted, make_settings
 from tb.pin_environment import PinEnvironment
 from tb.records import REQUEST_DTYPE, ActionKind
 from tb.simulator import RECORD_DTYPES, SimulatorError, check_record_sizes
@@ -46,7 +46,7 @@ async def test_stall_caught(dut: SimHandleBase) -> None:
     builder.ask(page_requests([0], after_action=len(builder.script) + 1))
     result = await environment.run(builder.build())
     assert result.stalled
-    assert "request 0 (READ va 0x10000000 pasid 3) is the next" in result.dump
+    assert "request 0 (READ va 0x10000000 pasid 3 client 1) is the next" in result.dump
 
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
@@ -115,11 +115,11 @@ async def test_unasked_response_counted(dut: SimHandleBase) -> None:
     Covers: CLIENT-UNASKED
     """
     environment = Environment(dut)
-    environment.simulator.clear()
+    await environment.reset(PhysicalMemory(SMALL_MEMORY), make_settings(MemorySettings()))
     library = ctypes.CDLL(None)
-    library.tb_release(ctypes.c_uint64(5), ctypes.c_uint8(4))
+    library.tb_release(ctypes.c_uint64(5), ctypes.c_uint8(2), ctypes.c_uint8(4))
     count, text = environment.simulator.assertion_failures()
-    assert (count, text) == (1, "cycle 5: a release for id 4, which does not wait for one")
+    assert (count, text) == (1, "cycle 5: a release for id 4 of client 2, which does not wait for one")
     environment.simulator.clear()
     assert environment.simulator.assertion_failures() == (0, "")
 

@@ -66,7 +66,7 @@ class FakeDevice:
         )
         self.responses = np.zeros(case.requests.size, dtype=RESPONSE_DTYPE)
         self.results = np.zeros(case.actions.size, dtype=ACTION_RESULT_DTYPE)
-        self.events: list[tuple[int, int, int, int, int, int, int, int, int]] = []
+        self.events: list[tuple[int, int, int, int, int, int, int, int, int, int]] = []
         self.counts = dict.fromkeys(("REQUESTS", "ABORTED", "INVALIDATIONS", "FENCES"), 0)
         self.cache: dict[tuple[int, int], Answer] = {}
         self.grants: dict[int, int] = {}
@@ -104,8 +104,8 @@ class FakeDevice:
         return not (commands or open_fences or requests or self.action < self.case.actions.size)
 
     def _log(self, kind: EventKind, *, va: int = 0, pa: int = 0, extra: int = 0, pasid: int = 0, id: int = 0,
-             code: int = 0, reason: int = 0) -> None:  # fmt: skip
-        self.events.append((self.cycle, va, pa, extra, pasid, kind, id, code, reason))
+             code: int = 0, reason: int = 0, client: int = 0) -> None:  # fmt: skip
+        self.events.append((self.cycle, va, pa, extra, pasid, kind, id, code, reason, client))
 
     def _step_host(self) -> None:
         if self.action >= self.case.actions.size:
@@ -202,7 +202,7 @@ class FakeDevice:
                 request = self.case.requests[row]
                 self.responses["done"][row] = ANSWERED
                 self._log(EventKind.GRANT_END, va=int(request["va"]), pasid=int(request["pasid"]),
-                          id=row % IDS, code=int(request["access"]))  # fmt: skip
+                          client=int(request["client"]), id=row % IDS, code=int(request["access"]))  # fmt: skip
         if self.walking >= 0:
             self._walk()
             return
@@ -251,13 +251,13 @@ class FakeDevice:
             self.cache[pasid, va >> 12] = self.answer._replace(pa=self.answer.pa >> 12 << 12)
         if self.answer.status == STATUS_OK:
             extra = self.answer.order | self.answer.permissions << 8 | self.answer.memory << 10
-            self._log(
-                EventKind.TRANSLATION, va=va, pa=self.answer.pa, extra=extra, pasid=pasid, id=row % IDS, code=access
-            )
+            self._log(EventKind.TRANSLATION, va=va, pa=self.answer.pa, extra=extra, pasid=pasid,
+                      client=int(request["client"]), id=row % IDS, code=access)  # fmt: skip
         else:
             self.counts["ABORTED"] += 1
             reason = Reason(self.answer.reason)
-            self._log(EventKind.FAULT, va=va, pasid=pasid, id=row % IDS, code=access, reason=reason)
+            self._log(EventKind.FAULT, va=va, pasid=pasid, client=int(request["client"]), id=row % IDS,
+                      code=access, reason=reason)  # fmt: skip
         if self.answer.status == STATUS_ABORTED or access == Access.PREFETCH:
             response["done"] = ANSWERED
         else:

@@ -14,8 +14,8 @@ from models.registers import Register
 from models.structures import Access, Reason
 from tb.case import MemorySettings
 from tb.host_script import make_requests
-from tb.live_device import LiveDevice
-from tb.records import EventKind, Events, Responses
+from tb.live_device import LiveDevice, join_actions, one_action
+from tb.records import ActionKind, EventKind, Events, Responses
 from tb.rtl_device_port import PortSettings, RtlDevicePort
 from tb.tests.small_case import FIRST_PFN, PASID, page_va, small_builder
 
@@ -123,8 +123,10 @@ class FaultBench:
 
     async def counters(self) -> dict[str, int]:
         """The counters of faults, by name."""
-        await self.device.write_register(Register.COUNTER_LATCH, 1)
-        return {name: await self.device.read_register(register) for name, register in COUNTERS.items()}
+        latch = one_action(ActionKind.WRITE_REGISTER, address=Register.COUNTER_LATCH, data=1)
+        reads = [one_action(ActionKind.READ_REGISTER, address=register) for register in COUNTERS.values()]
+        results = await self.device.perform(join_actions(latch, *reads))
+        return {name: int(value) for name, value in zip(COUNTERS, results["data"][1:], strict=True)}
 
     async def status(self) -> int:
         """STATUS."""

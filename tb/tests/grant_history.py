@@ -20,6 +20,7 @@ from models.host_events import (
     Journal,
     SlotChanged,
 )
+from models.pages import NO_WINDOW, Window
 from models.structures import Access, Reason
 from tb.records import Requests, Responses
 
@@ -66,16 +67,26 @@ def grant_history(journal: Journal, pasid: int) -> dict[int, list[Allowed]]:
     return history
 
 
-def judge(requests: Requests, responses: Responses, history: dict[int, list[Allowed]]) -> list[str]:
-    """What is wrong with the answers, one line each."""
+def judge(
+    requests: Requests, responses: Responses, history: dict[int, list[Allowed]], window: Window = NO_WINDOW
+) -> list[str]:
+    """What is wrong with the answers, one line each. `window`: the pfns of the device's own memory."""
     return [
         line
         for place, (request, response) in enumerate(zip(requests, responses, strict=True))
-        if (line := _judge_one(place, request, response, history))
+        if (line := _judge_one(place, request, response, history, window))
     ]
 
 
-def _judge_one(place: int, request: Requests, response: Responses, history: dict[int, list[Allowed]]) -> str:
+def pfn_of(response: Responses, window: Window) -> int:
+    """The kernel's pfn of the page that a translation leads to."""
+    page = int(response["pa"]) >> PAGE_SHIFT
+    return window.base + page if int(response["memory"]) else page
+
+
+def _judge_one(
+    place: int, request: Requests, response: Responses, history: dict[int, list[Allowed]], window: Window
+) -> str:
     va, access = int(request["va"]), Access(int(request["access"]))
     if int(response["status"]):
         reason = Reason(int(response["reason"]))
@@ -87,12 +98,17 @@ def _judge_one(place: int, request: Requests, response: Responses, history: dict
     last = finish if access is Access.PREFETCH else int(response["release_cycle"])
     allowed = history.get(va >> PAGE_SHIFT, [])
     for entry in allowed:
-        if entry.pfn == pa >> PAGE_SHIFT and entry.write == write and entry.begin <= finish and last <= entry.end:
+        if (
+            entry.pfn == pfn_of(response, window)
+            and entry.write == write
+            and entry.begin <= finish
+            and last <= entry.end
+        ):
             break
     else:
         return (
-            f"request {place}: {access.name} {va:#x} was granted {pa:#x} write {write} "
-            f"in cycles {finish} to {last}, allowed were {allowed}"
+            f"request {place}: {access.name} {va:#x} was granted {pa:#x} of memory {int(response['memory'])} "
+            f"write {write} in cycles {finish} to {last}, allowed were {allowed}"
         )
     if pa % PAGE_BYTES != va % PAGE_BYTES or (access in (Access.WRITE, Access.ATOMIC) and not write):
         return f"request {place}: {access.name} {va:#x} was granted {pa:#x} write {write}"

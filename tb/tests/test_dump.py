@@ -14,12 +14,13 @@ from tb.records import ACTION_DTYPE, ACTION_RESULT_DTYPE, REQUEST_DTYPE, RESPONS
 def test_dump_requests() -> None:
     """
     Stimulus: one request that is done, one that waits, one that holds its grant, two that were never taken.
-    Checking: a line for each that is open, with id and cycle; of those never taken only the next.
+    Checking: a line for each that is open, with id and cycle; of those never taken only the next of each port.
     Covers: WATCHDOG
     """
     requests = np.zeros(5, dtype=REQUEST_DTYPE)
     requests["va"] = np.arange(5) * 0x1000
     requests["access"] = Access.WRITE
+    requests["client"] = [1, 1, 1, 2, 1]
     requests["after_action"][3] = 17
     responses = np.zeros(5, dtype=RESPONSE_DTYPE)
     responses["done"][:3] = [7, Done.ACCEPTED, Done.ACCEPTED | Done.FINISHED]
@@ -28,9 +29,10 @@ def test_dump_requests() -> None:
     responses["finish_cycle"][2] = 456
     assert request_lines(requests, responses) == [
         "2 of 5 requests have a response",
-        "request 1 (WRITE va 0x1000 pasid 0) under id 9 waits since cycle 123",
-        "request 2 (WRITE va 0x2000 pasid 0) holds its grant since cycle 456",
-        "request 3 (WRITE va 0x3000 pasid 0) is the next, after 17 actions",
+        "request 1 (WRITE va 0x1000 pasid 0 client 1) under id 9 waits since cycle 123",
+        "request 2 (WRITE va 0x2000 pasid 0 client 1) holds its grant since cycle 456",
+        "request 4 (WRITE va 0x4000 pasid 0 client 1) is the next, after 0 actions",
+        "request 3 (WRITE va 0x3000 pasid 0 client 2) is the next, after 17 actions",
     ]
     responses["done"] = Done.ACCEPTED
     assert len(request_lines(np.resize(requests, 50), np.resize(responses, 50))) == 1 + SHOWN_REQUESTS

@@ -36,10 +36,12 @@ NONE_WORD = 1 << 3
         "cocotb_transactor",
         "cocotb_memory",
         "cocotb_pins",
+        "cocotb_clients",
         "cocotb_registers",
         "cocotb_faults",
         "cocotb_fault_ring",
         "cocotb_driver",
+        "cocotb_programs",
         "cocotb_engine_device",
     ],
 )
@@ -81,7 +83,7 @@ def busy_case(seed: int) -> Case:
         after_action=len(script),
     )
     requests["pasid"] += (rng.integers(0, 16, BUSY_REQUESTS) == 0).astype(np.uint32)
-    builder.ask(requests)
+    builder.ask(builder.spread(requests, rng))
     word = builder.fence_word()
     for round_number in range(1, BUSY_ROUNDS + 1):
         page = int(rng.integers(0, PAGES))

@@ -260,8 +260,8 @@ async def memory_bad_accesses(dut: SimHandleBase) -> None:
         (BASE + 8, 0, LINE_SIZE, INCR, SLVERR, "not one aligned beat"),
         (end, 0, LINE_SIZE, INCR, DECERR, ""),
         (BASE - LINE, 0, LINE_SIZE, INCR, DECERR, ""),
-        (BASE + LINE, 0, LINE_SIZE, INCR, OKAY, "no context, directory, array or command"),
-        (BASE + 2 * LINE, 0, LINE_SIZE, INCR, OKAY, "no context, directory, array or command"),
+        (BASE + LINE, 0, LINE_SIZE, INCR, OKAY, "no table, ring or buffer"),
+        (BASE + 2 * LINE, 0, LINE_SIZE, INCR, OKAY, "no table, ring or buffer"),
         (BASE + 3 * LINE, 0, LINE_SIZE, INCR, OKAY, ""),
         (BASE + 4 * LINE, 0, LINE_SIZE, INCR, SLVERR, ""),
     ]
@@ -279,9 +279,9 @@ async def memory_bad_accesses(dut: SimHandleBase) -> None:
     writes: list[tuple[int, int, int, int, str]] = [
         (BASE + LINE, word, LINE_SIZE, OKAY, ""),
         (BASE + LINE, 0, LINE_SIZE, OKAY, ""),
-        (BASE + LINE, word << 8, LINE_SIZE, SLVERR, "neither fence values nor"),
-        (BASE + LINE, word << 4, LINE_SIZE, SLVERR, "neither fence values nor"),
-        (BASE, word, LINE_SIZE, SLVERR, "neither fence values nor"),
+        (BASE + LINE, word << 8, LINE_SIZE, SLVERR, "neither fence values, one whole record"),
+        (BASE + LINE, word << 4, LINE_SIZE, SLVERR, "neither fence values, one whole record"),
+        (BASE, word, LINE_SIZE, SLVERR, "neither fence values, one whole record"),
         (BASE + LINE, word, 3, SLVERR, "not one aligned beat"),
         (end, word, LINE_SIZE, DECERR, ""),
     ]

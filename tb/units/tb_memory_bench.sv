@@ -56,8 +56,10 @@ module tb_top
   end
 
   assign cycle_o   = cycle_q;
-  assign aw        = '{id: awid_i, addr: awaddr_i, len: awlen_i, size: awsize_i, burst: awburst_i};
-  assign ar        = '{id: arid_i, addr: araddr_i, len: arlen_i, size: arsize_i, burst: arburst_i};
+  assign aw        = '{id: awid_i, addr: awaddr_i, len: awlen_i, size: awsize_i, burst: awburst_i,
+                        user: 1'b0};
+  assign ar        = '{id: arid_i, addr: araddr_i, len: arlen_i, size: arsize_i, burst: arburst_i,
+                        user: 1'b0};
   assign w         = '{data: wdata_i, strb: wstrb_i, last: wlast_i};
   assign bid_o     = b.id;
   assign bresp_o   = b.resp;
@@ -75,6 +77,8 @@ module tb_top
     .access_i        (no_access),
     .access_value_o  (unused_value),
     .access_status_o (unused_status),
+    .data_valid_i    (1'b0),
+    .data_id_i       ('0),
     .aw_valid_i      (awvalid_i),
     .aw_ready_o      (awready_o),
     .aw_i            (aw),
