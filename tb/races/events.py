@@ -14,7 +14,7 @@ import numpy as np
 
 from tb.case import CaseResult
 from tb.races.actions import Aim
-from tb.races.world import ABSENT, BAD, HOT, MISSING, RaceWorld, page_va, line_of
+from tb.races.world import ABSENT, BAD, HOT, MISSING, RaceWorld, line_of, page_va
 from tb.records import DeviceEventKind, EventKind
 
 HOLD = 30
@@ -31,7 +31,8 @@ class DeviceEvent:
 
     `page`: what its request asks for, `page_under_fault`: if a fault waits on MISSING beforehand, because the action
     needs one or (`fault`) the event; `repaired`: that page is repaired then before the request comes. `warm`: the page
-    is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the requests only keep the walker busy; the event follows from an answer.
+    is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the requests only keep
+    the walker busy; the event follows from an answer. `hold`: cycles of the request's grant.
     """
 
     name: str
@@ -74,14 +75,18 @@ def page_number(page: int) -> int:
 
 
 def reads_of(result: CaseResult, lines: tuple[int, ...], *, failed: bool = False) -> tuple[Cycles, Cycles]:
-    """The cycles in which reads of these lines were taken by the bus, and in which their data came; a reader has one open."""
+    """The cycles in which reads of these lines were taken by the bus, and in which their data came.
+
+    A reader has one open at a time.
+    """
     events = result.device_events
     kinds = (DeviceEventKind.BUS_READ, DeviceEventKind.BUS_READ_DATA)
     begun: dict[int, int] = {}
     addresses: Cycles = []
     data: Cycles = []
-    for row in events[np.isin(events["kind"], kinds)].tolist():
-        cycle, _, address, _, _, kind, reader, _, response = row
+    chosen = events[np.isin(events["kind"], kinds)]
+    rows = (chosen[name].tolist() for name in ("cycle", "pa", "kind", "id", "reason"))
+    for cycle, address, kind, reader, response in zip(*rows, strict=True):
         if kind == DeviceEventKind.BUS_READ:
             if address in lines:
                 begun[reader] = cycle
@@ -158,7 +163,8 @@ _EVENTS = (
                 page_under_fault=ABSENT, faults=True),
     DeviceEvent("merge", "a walk ends on the page of a fault that waits", _walk_end, page=MISSING,
                 fault=True, faults=True),
-    DeviceEvent("record_write", "a fault record goes to memory", _record_write, page=ABSENT, page_under_fault=ABSENT, faults=True),
+    DeviceEvent("record_write", "a fault record goes to memory", _record_write, page=ABSENT,
+                page_under_fault=ABSENT, faults=True),
     DeviceEvent("put", "FAULT_PUT counts the record", _device_rows(DeviceEventKind.FAULT_PUT), page=ABSENT,
                 page_under_fault=ABSENT, faults=True),
     DeviceEvent("interrupt", "the interrupt line rises", _log_rows(EventKind.INTERRUPT), page=ABSENT,
