@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -158,6 +159,22 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
             f"No test was found for {test}; give a file below models, sim or tb, or a part of a test's name."
         )
     sys.exit(status)
+
+
+@commands.command()
+@click.option("--pair", "pairs", multiple=True, metavar="ACTION,EVENT", help="Only these cells; either may be all.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the memory's pauses.")
+@click.option("--build", "flavour", default="fast", show_default=True, help="fast or checked.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--at", default=None, metavar="VARIANT:CYCLE", help="One run of one cell, as a failure names it.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Where matrix.json and matrix.svg go.")
+def races(pairs: tuple[str, ...], seed: int, flavour: str, jobs: int, at: str | None, out: Path | None) -> None:
+    """Slide every action of the host over every event of the device; exit 1 if a cell is not good."""
+    from sim.races import RaceOptions, run_races
+
+    options = RaceOptions(pairs=pairs, seed=seed, flavour=flavour, jobs=jobs, at=at)
+    if not run_races(options if out is None else replace(options, out=out)):
+        sys.exit(EXIT_FAILED)
 
 
 @commands.command()

@@ -126,9 +126,9 @@ def _bus_error(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
 
 def _record_write(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
     del aim
-    events = result.device_events
-    chosen = (events["kind"] == DeviceEventKind.BUS_WRITE) & (events["pa"] >= line_of(world.fault_ring))
-    chosen &= events["pa"] < world.fault_ring + world.fault_ring_bytes
+    events, ring = result.device_events, world.fault_ring_addresses
+    chosen = (events["kind"] == DeviceEventKind.BUS_WRITE) & (events["pa"] >= line_of(ring.start))
+    chosen &= events["pa"] < ring.stop
     return [events["cycle"][chosen].tolist()]
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from tb.case import CaseResult, MemorySettings
 from tb.environment import Environment
+from tb.failure import failure_line
 from tb.races.cell import Cell, Timing, build_cell, distances, first_timing
+from tb.races.publication import check_publication
 from tb.scoreboard import check_case
 
 BEFORE, AFTER = 4, 4
@@ -162,16 +164,20 @@ class Explorer:
         outcome = await self.environment.run(case, device_events=True)
         saved = self.out / "cases" / f"{result.action}-{result.event}-{variant}-{timing.action_cycle}"
         verdict = check_case(case, outcome, str(saved))
+        lines = list(verdict.lines)
+        if not (outcome.stalled or outcome.owner_violations or outcome.assertion_failures):
+            published = check_publication(outcome, cell.world.fault_ring_addresses)
+            lines += [failure_line(case, failure, str(saved)) for failure in published]
         result.runs += 1
         result.cycles += outcome.cycles
         found = distances(cell, outcome)
-        if verdict.passed:
+        if verdict.passed and not lines:
             result.take(found)
             return
         result.failures += 1
         if result.failures <= MOST_FAILURES:
             case.save(saved)
-            result.problems.append(f"distance {found}: {verdict.lines[0] if verdict.lines else 'not all was checked'}")
+            result.problems.append(f"distance {found}: {lines[0] if lines else 'not all was checked'}")
             result.reruns.append(rerun_line(result.action, result.event, self.seed, variant, timing.action_cycle))
 
 

@@ -56,7 +56,7 @@ class RaceWorld:
     """One case in the making. `fault_log2`: log2 of the places of the fault ring.
 
     Attributes: `builder`, `script`; `fences` that were submitted so far; `fence_word`, where the
-    last of them writes; `root`, the context whose tables PASID uses; `fault_ring` and its size.
+    last of them writes; `root`, the context whose tables PASID uses; `fault_ring_addresses`.
     """
 
     def __init__(self, name: str, seed: int, settings: MemorySettings, *, fault_log2: int = 4) -> None:
@@ -89,9 +89,10 @@ class RaceWorld:
         memory = self.builder.memory
         memory.set_read_error(self._tables.entry_address(PASID, page_va(BAD)))
         self._waiting = 0
-        self.fault_ring_bytes = FAULT_RECORD_BYTES << fault_log2
-        self.fault_ring = memory.allocate(FAULT_RECORD_BYTES << fault_log2, owner=Owner.FAULT)
-        self.script.write_register(Register.FAULT_BASE, self.fault_ring)
+        size = FAULT_RECORD_BYTES << fault_log2
+        base = memory.allocate(size, owner=Owner.FAULT)
+        self.fault_ring_addresses = range(base, base + size)
+        self.script.write_register(Register.FAULT_BASE, base)
         self.script.write_register(Register.FAULT_SIZE, fault_log2)
         self.set_control(enable=True)
 
