@@ -44,7 +44,7 @@ def format_of_registers(values: dict[Register, int]) -> EntryFormat:
 
 @dataclass
 class Switching:
-    """`off`: the cycles in which the host began to switch translation off, rising.
+    """`off`: the cycles in which the bus answered the write that switched translation off, rising.
 
     `formats[n]` is in force from cycle `starts[n]` on, until the next; the first one from the beginning.
     """
@@ -70,7 +70,7 @@ def follow_switching(case: Case, result: CaseResult) -> Switching:
     enabled = False
     for action, outcome in zip(case.actions.tolist(), result.action_results.tolist(), strict=True):
         kind, _, _, address, data, _, _, _ = action
-        start, _, _, status, done = outcome
+        start, end, _, status, done = outcome
         if not done:
             break
         if kind != ActionKind.WRITE_REGISTER or status != OKAY:
@@ -80,7 +80,7 @@ def follow_switching(case: Case, result: CaseResult) -> Switching:
         elif address == Register.CONTROL:
             now = bool(registers.CONTROL_ENABLE.extract(data))
             if enabled and not now:
-                found.off.append(start)
+                found.off.append(end)
             if now and not enabled and values != format_registers(found.formats[-1]):
                 found.starts.append(start)
                 found.formats.append(case.entry_format if values == original else format_of_registers(values))
