@@ -104,6 +104,7 @@ def list_cases() -> None:
     "--disturb", type=click.IntRange(0), default=None, help="program(s): about one disturbance in N accesses; 0: none."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
+@click.option("--shrink", is_flag=True, help="mixed: if it fails, find the shortest case that fails like it.")
 def run(
     case: str,
     program: Path | None,
@@ -116,6 +117,7 @@ def run(
     recording: Path | None,
     disturb: int | None,
     json_file: Path | None,
+    shrink: bool,
 ) -> None:
     """Run CASE (a name that `list` shows, or the directory of a saved case) and check it; `program` takes a FILE."""
     from sim.run_case import RunOptions, run_case
@@ -131,6 +133,7 @@ def run(
         json_file=json_file,
         program=program,
         disturb=disturb,
+        shrink=shrink,
     )
     if not run_case(case, options):
         sys.exit(EXIT_FAILED)

@@ -40,7 +40,8 @@ OTHER_CONTEXTS = 1024
 class Verdict:
     """What was found. `lines`: one line for each failure that is kept; `mismatches` counts answers, `failures` all.
 
-    `reasons`: answers by name of their reason, "OK" for translations.
+    `invariants`: the name of what each kept failure broke. `reasons`: answers by name of their reason, "OK" for
+    translations.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Verdict:
     event_hash: str
     counters: dict[str, int] = field(default_factory=dict)
     first_cycle: int = -1
+    invariants: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,6 +95,7 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
         event_hash=result.event_hash,
         counters=dict(result.counters),
         first_cycle=failures[0].cycle if failures else -1,
+        invariants=[failure.invariant for failure in failures[:MOST_FAILURES]],
         parameters=case.parameters,
     )
 
