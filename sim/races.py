@@ -18,7 +18,7 @@ from sim.race_picture import draw_matrix
 from sim.simulation import simulate
 from tb.races.actions import HOST_ACTIONS
 from tb.races.events import DEVICE_EVENTS
-from tb.races.explore import VARIANTS
+from tb.races.explore import STALE_DRAWS, VARIANTS
 
 MODULE = "tb.races.cocotb_races"
 MATRIX_FILE = "matrix.json"
@@ -67,8 +67,9 @@ def chosen_run(text: str | None, pairs: list[Pair]) -> list[int] | None:
     if text is None:
         return None
     variant, _, cycle = text.partition(":")
-    if not (variant.isdigit() and cycle.isdigit() and int(variant) < len(VARIANTS)):
-        raise UserError(f"Give --at as VARIANT:CYCLE, with a variant below {len(VARIANTS)}: {text} is not.")
+    if not (variant.isdigit() and cycle.isdigit() and int(variant) < len(VARIANTS) + STALE_DRAWS):
+        most = len(VARIANTS) + STALE_DRAWS
+        raise UserError(f"Give --at as VARIANT:CYCLE, with a variant below {most}: {text} is not.")
     if len(pairs) != 1:
         raise UserError("Give one --pair ACTION,EVENT with --at.")
     return [int(variant), int(cycle)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from models import registers
 from models.fault_records import cancel_command, replay_all_command, resume_command
@@ -44,7 +45,8 @@ class HostAction:
     waits until the host may count on it.
 
     `opcode`: the command whose execution is the effect; else `register`: the row of the device's log that is.
-    `needs_fault`: it does nothing without a fault that waits.
+    `needs_fault`: it does nothing without a fault that waits. `changes`: what its first step stores to, of that which a
+    walk reads.
     """
 
     name: str
@@ -55,6 +57,7 @@ class HostAction:
     opcode: Opcode | None = None
     register: DeviceEventKind | None = None
     needs_fault: bool = False
+    changes: Literal["", "slot", "context"] = ""
 
 
 def _nothing(world: RaceWorld, aim: Aim) -> None:
@@ -235,19 +238,19 @@ def _take_record(world: RaceWorld, aim: Aim, when: When) -> None:
 _COMMANDS = (
     HostAction(
         "invalidate_page", "a page is mapped elsewhere, INVALIDATE of it, FENCE", _lay_page, _remap_one, _clean(0),
-        Opcode.INVALIDATE,
+        Opcode.INVALIDATE, changes="slot",
     ),
     HostAction(
         "invalidate_range", "three pages are mapped elsewhere, INVALIDATE of them, FENCE", _lay_range, _remap_three,
-        _clean(1), Opcode.INVALIDATE,
+        _clean(1), Opcode.INVALIDATE, changes="slot",
     ),
     HostAction(
         "invalidate_all", "a page is mapped elsewhere, INVALIDATE of every context, FENCE", _lay_everything,
-        _remap_one, _clean(0), Opcode.INVALIDATE,
+        _remap_one, _clean(0), Opcode.INVALIDATE, changes="slot",
     ),
     HostAction(
         "invalidate_context", "the context gets another root, INVALIDATE_CONTEXT, FENCE", _lay_context, _other_root,
-        _clean_context, Opcode.INVALIDATE_CONTEXT,
+        _clean_context, Opcode.INVALIDATE_CONTEXT, changes="context",
     ),
     HostAction("fence", "FENCE with a value", _lay_fence, _tell, _wait_value, Opcode.FENCE),
     HostAction(
@@ -264,7 +267,7 @@ _COMMANDS = (
     HostAction("bind", "BIND of the context in use", _lay_bind, _tell, _nothing, Opcode.BIND),
     HostAction(
         "unbind", "the context is cleared, UNBIND, FENCE; later bound again", _lay_unbind, _unbind, _bind_again,
-        Opcode.UNBIND,
+        Opcode.UNBIND, changes="context",
     ),
     HostAction("quiesce", "QUIESCE, FENCE; later RUN", _lay_quiesce, _tell, _run_again, Opcode.QUIESCE),
 )  # fmt: skip

@@ -10,8 +10,8 @@ from models.structures import Access
 from tb.case import Case, CaseResult, MemorySettings
 from tb.host_script import When
 from tb.races.actions import HOST_ACTIONS, Aim, HostAction
-from tb.races.events import DEVICE_EVENTS, DeviceEvent
-from tb.races.world import ABSENT, HOT, MISSING, NEXT, RaceWorld
+from tb.races.events import DEVICE_EVENTS, DeviceEvent, reads_of
+from tb.races.world import ABSENT, HOT, MISSING, NEXT, RaceWorld, line_of
 from tb.records import EventKind
 
 GAP_CYCLES = 60
@@ -71,9 +71,24 @@ class Cell:
         begin = self.begin(result)
         return [[cycle for cycle in mark if cycle >= begin] for mark in self.event.marks(result, self.world, self.aim)]
 
+    def changed_reads(self, result: CaseResult, until: int) -> list[int]:
+        """The cycles, up to one, in which reads of what the action changes were taken by the bus."""
+        world, changes = self.world, self.action.changes
+        lines = world.slot_lines(self.aim.page) if changes == "slot" else (line_of(world.context_address()),)
+        return [cycle for cycle in reads_of(result, lines)[0] if self.begin(result) <= cycle <= until]
+
     def begin(self, result: CaseResult) -> int:
         """The cycle from which on the event may happen: everything before is over."""
         return int(result.action_results["done_cycle"][self.step - 1 if self.answer is None else self.answer - 1])
+
+
+def stale_meeting(cell: Cell, result: CaseResult) -> bool:
+    """Whether the action met a mark in its cycle, and the walk had read what the action changed before the change."""
+    effect = cell.effect(result)
+    if effect is None or not any(effect in mark for mark in cell.marks(result)):
+        return False
+    reads = cell.changed_reads(result, effect)
+    return bool(reads) and reads[-1] < int(result.action_results["start_cycle"][cell.step])
 
 
 def build_cell(action_name: str, event_name: str, seed: int, settings: MemorySettings, tag: int) -> Cell:

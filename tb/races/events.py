@@ -20,6 +20,7 @@ from tb.records import DeviceEventKind, EventKind
 HOLD = 30
 """Cycles of a grant that a race is about."""
 SHORT_HOLD = 8
+CONTEXT, BOTH = frozenset({"context"}), frozenset({"context", "slot"})
 Cycles = list[int]
 Marks = Callable[[CaseResult, RaceWorld, Aim], list[Cycles]]
 """From a result, for each mark the cycles in which it happened."""
@@ -32,7 +33,8 @@ class DeviceEvent:
     `page`: what its request asks for, `page_under_fault`: if a fault waits on MISSING beforehand, because the action
     needs one or (`fault`) the event; `repaired`: that page is repaired then before the request comes. `warm`: the page
     is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the requests only keep
-    the walker busy; the event follows from an answer. `hold`: cycles of the request's grant.
+    the walker busy; the event follows from an answer. `hold`: cycles of the request's grant. `stale`: what
+    the walk has read by then; an action that changes it must meet the event also with what was read before the change.
     """
 
     name: str
@@ -46,6 +48,7 @@ class DeviceEvent:
     replay: bool = False
     faults: bool = False
     hold: int = SHORT_HOLD
+    stale: frozenset[str] = frozenset()
 
 
 def _device_rows(kind: DeviceEventKind) -> Marks:
@@ -147,22 +150,22 @@ _EVENTS = (
     DeviceEvent("lookup_hit", "a request finds its page in the cache", _device_rows(DeviceEventKind.LOOKUP_HIT),
                 warm=True, repaired=True),
     DeviceEvent("lookup_miss", "a request is taken for a walk", _device_rows(DeviceEventKind.LOOKUP_MISS)),
-    DeviceEvent("context_read", "the walk reads the context entry", _context_read),
-    DeviceEvent("level3_read", "the walk reads the root directory", _directory_read(3)),
-    DeviceEvent("level2_read", "the walk reads the second directory", _directory_read(2)),
-    DeviceEvent("level1_read", "the walk reads the last directory", _directory_read(1)),
-    DeviceEvent("slot_read", "the walk reads the array", _slot_read),
+    DeviceEvent("context_read", "the walk reads the context entry", _context_read, stale=CONTEXT),
+    DeviceEvent("level3_read", "the walk reads the root directory", _directory_read(3), stale=CONTEXT),
+    DeviceEvent("level2_read", "the walk reads the second directory", _directory_read(2), stale=CONTEXT),
+    DeviceEvent("level1_read", "the walk reads the last directory", _directory_read(1), stale=CONTEXT),
+    DeviceEvent("slot_read", "the walk reads the array", _slot_read, stale=BOTH),
     DeviceEvent("fill", "a walk ends with a translation, which goes into the cache", _walk_end,
-                repaired=True),
+                repaired=True, stale=BOTH),
     DeviceEvent("grant", "the answer, with which the grant begins", _log_rows(EventKind.TRANSLATION, of_page=True),
                 repaired=True, warm=True, hold=HOLD),
     DeviceEvent("release", "the client gives the grant back", _log_rows(EventKind.GRANT_END, of_page=True),
                 repaired=True, hold=HOLD),
-    DeviceEvent("bus_error", "a read of the walk fails", _bus_error, page=BAD, page_under_fault=BAD),
+    DeviceEvent("bus_error", "a read of the walk fails", _bus_error, page=BAD, page_under_fault=BAD, stale=CONTEXT),
     DeviceEvent("fault", "a walk ends in a fault", _walk_end, page=ABSENT,
-                page_under_fault=ABSENT, faults=True),
+                page_under_fault=ABSENT, faults=True, stale=BOTH),
     DeviceEvent("merge", "a walk ends on the page of a fault that waits", _walk_end, page=MISSING,
-                fault=True, faults=True),
+                fault=True, faults=True, stale=BOTH),
     DeviceEvent("record_write", "a fault record goes to memory", _record_write, page=ABSENT,
                 page_under_fault=ABSENT, faults=True),
     DeviceEvent("put", "FAULT_PUT counts the record", _device_rows(DeviceEventKind.FAULT_PUT), page=ABSENT,

@@ -15,7 +15,9 @@ from typing import Any
 from tb.case import CaseResult, MemorySettings
 from tb.environment import Environment
 from tb.failure import failure_line
-from tb.races.cell import Cell, Timing, build_cell, distances, first_timing
+from tb.races.actions import HOST_ACTIONS
+from tb.races.cell import Cell, Timing, build_cell, distances, first_timing, stale_meeting
+from tb.races.events import DEVICE_EVENTS
 from tb.races.publication import check_publication
 from tb.scoreboard import check_case
 
@@ -38,11 +40,19 @@ One beat of read data a cycle: a walk offers its next address in the cycle after
 the cycle after its own. They meet only where an address has to wait.
 """
 
+STALE_MEMORY = MemorySettings(read_latency=(0, 20), write_latency=(0, 9))
+STALE_DRAWS = 32
+STALE_EARLIEST = 32
+"""Most cycles by which the host's store is before the meeting."""
+QUICKEST_COMMAND = 7
+"""Cycles from the store to the command's execution, at least."""
+
 
 @dataclass
 class CellResult:
     """What a cell showed. Distances are cycles from the event to the action's effect, one list for each mark.
 
+    `stale`: meetings with what was read before the action changed it; None where there can be none.
     `problems`: what is missing or wrong, in words; `reruns`: command lines.
     """
 
@@ -52,13 +62,13 @@ class CellResult:
     runs: int = 0
     before: int = 0
     behind: int = 0
+    stale: int | None = None
     met: list[int] = field(default_factory=list)
     distances: list[list[int]] = field(default_factory=list)
     cycles: int = 0
     failures: int = 0
     problems: list[str] = field(default_factory=list)
     reruns: list[str] = field(default_factory=list)
-    excluded: str = ""
 
     @property
     def passed(self) -> bool:
@@ -68,7 +78,7 @@ class CellResult:
     @property
     def complete(self) -> bool:
         """Both orders, and every mark met in its own cycle."""
-        return bool(self.before and self.behind and self.met and all(self.met))
+        return bool(self.before and self.behind and self.met and all(self.met) and self.stale != 0)
 
     def take(self, found: list[int] | None) -> None:
         """Counts the distances of one run; None: the action or the event did not happen."""
@@ -108,24 +118,44 @@ class Explorer:
             await self._slide(result, variant)
             if result.complete or result.failures:
                 break
+        action_row, event_row = HOST_ACTIONS[action], DEVICE_EVENTS[event]
+        if action_row.changes in event_row.stale and not result.failures:
+            await self._meet_stale(result)
         if not result.complete:
             result.problems.append(_missing(result))
         return result
+
+    async def _meet_stale(self, result: CellResult) -> None:
+        """Meetings while data are on their way, or in the walk's hands, that were read before the host changed them.
+
+        That takes a slow read of the walk and a quick one of the command: draws without a slow one are passed over.
+        """
+        result.stale = 0
+        for variant in range(len(VARIANTS), len(VARIANTS) + STALE_DRAWS):
+            prepared = await self._prepare(result, variant)
+            if prepared is None:
+                return
+            met = prepared.cell.marks(prepared.outcome)[-1][0]
+            reads = prepared.cell.changed_reads(prepared.outcome, met)
+            first = max(reads[-1] + 1, met - STALE_EARLIEST) if reads else met
+            for cycle in range(first, met - QUICKEST_COMMAND + 1):
+                await self._run(result, prepared.cell, _at(prepared.timing, cycle), variant)
+                if result.stale or result.failures:
+                    return
 
     async def run_at(self, action: str, event: str, variant: int, cycle: int) -> CellResult:
         """One run alone."""
         result = CellResult(action, event, self.seed)
         prepared = await self._prepare(result, variant)
         if prepared is not None:
-            cell, timing, _, _ = prepared
-            await self._run(result, cell, _at(timing, cycle), variant)
+            await self._run(result, prepared.cell, _at(prepared.timing, cycle), variant)
         return result
 
     async def _slide(self, result: CellResult, variant: int) -> None:
         prepared = await self._prepare(result, variant)
         if prepared is None:
             return
-        cell, timing, first, last = prepared
+        cell, timing, first, last = prepared.cell, prepared.timing, prepared.first, prepared.last
         for cycle in range(first - BEFORE, last + AFTER + 1):
             await self._run(result, cell, _at(timing, cycle), variant)
         for cycle in _further(first - BEFORE, last + AFTER):
@@ -133,12 +163,12 @@ class Explorer:
                 return
             await self._run(result, cell, _at(timing, cycle), variant)
 
-    async def _prepare(self, result: CellResult, variant: int) -> tuple[Cell, Timing, int, int] | None:
+    async def _prepare(self, result: CellResult, variant: int) -> _Prepared | None:
         """The cell with its times, and the first and last cycle in which the action is to begin.
 
         Two runs find that out: one for the end of what comes before, one with the action long behind the event.
         """
-        settings = VARIANTS[variant]
+        settings = VARIANTS[variant] if variant < len(VARIANTS) else STALE_MEMORY
         seed = self.seed + variant * SEED_STEP
         cell = build_cell(result.action, result.event, seed, settings, 0)
         timing = first_timing(cell, await self._simulate(cell, Timing()))
@@ -154,7 +184,7 @@ class Explorer:
             return None
         lead = effect - timing.action_cycle
         cycles = [mark[0] for mark in marks]
-        return cell, timing, min(cycles) - lead, max(cycles) - lead
+        return _Prepared(cell, timing, min(cycles) - lead, max(cycles) - lead, outcome)
 
     async def _simulate(self, cell: Cell, timing: Timing) -> CaseResult:
         return await self.environment.run(cell.at(timing), device_events=True)
@@ -173,12 +203,25 @@ class Explorer:
         found = distances(cell, outcome)
         if verdict.passed and not lines:
             result.take(found)
+            if result.stale is not None:
+                result.stale += stale_meeting(cell, outcome)
             return
         result.failures += 1
         if result.failures <= MOST_FAILURES:
             case.save(saved)
             result.problems.append(f"distance {found}: {lines[0] if lines else 'not all was checked'}")
             result.reruns.append(rerun_line(result.action, result.event, self.seed, variant, timing.action_cycle))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A cell, its times, the first and last cycle in which the action is to begin, and the run that told so."""
+
+    cell: Cell
+    timing: Timing
+    first: int
+    last: int
+    outcome: CaseResult
 
 
 def _at(timing: Timing, cycle: int) -> Timing:
@@ -197,6 +240,8 @@ def _missing(result: CellResult) -> str:
         lacks.append("the action before the event")
     if not result.behind:
         lacks.append("the action behind the event")
+    if result.stale == 0:
+        lacks.append("a meeting with what was read before the change")
     if not result.met or not all(result.met):
         lacks.append(f"a meeting in one cycle (met {result.met}, distances {result.distances})")
     return f"{result.action},{result.event} never showed {', '.join(lacks)} in {result.runs} runs"

@@ -266,6 +266,30 @@ module tb_top
   assign pin_axil_rdata_o   = r.data;
   assign pin_axil_rresp_o   = r.resp;
 
+  axi4_lite_checker #(
+    .AddressWidth (RegisterWidth)
+  ) u_axi4_lite_checker (
+    .clk_i     (clk),
+    .rst_ni    (rst_n),
+    .awvalid_i (aw_valid),
+    .awready_i (aw_ready),
+    .awaddr_i  (aw_addr),
+    .wvalid_i  (w_valid),
+    .wready_i  (w_ready),
+    .wdata_i   (w.data),
+    .wstrb_i   (w.strb),
+    .bvalid_i  (b_valid),
+    .bready_i  (b_ready),
+    .bresp_i   (b_resp),
+    .arvalid_i (ar_valid),
+    .arready_i (ar_ready),
+    .araddr_i  (ar_addr),
+    .rvalid_i  (r_valid),
+    .rready_i  (r_ready),
+    .rdata_i   (r.data),
+    .rresp_i   (r.resp)
+  );
+
   // ---- Memory -----------------------------------------------------------------------------------
 
   axi_a_t axi_aw, axi_ar;
