@@ -157,6 +157,16 @@ def _lay_resume(world: RaceWorld, aim: Aim) -> None:
     world.add_command(resume_command(aim.tag, cancel=False))
 
 
+def _repair_and_tell(world: RaceWorld, aim: Aim, when: When) -> None:
+    """The page of the fault that waits is there now; then the answer."""
+    del aim
+    if world.is_missing(MISSING):
+        world.remap(MISSING, when)
+        world.tell()
+    else:
+        world.tell(when)
+
+
 def _lay_resume_cancel(world: RaceWorld, aim: Aim) -> None:
     world.add_command(resume_command(aim.tag, cancel=True))
 
@@ -254,13 +264,17 @@ _COMMANDS = (
     ),
     HostAction("fence", "FENCE with a value", _lay_fence, _tell, _wait_value, Opcode.FENCE),
     HostAction(
-        "resume_replay", "RESUME of a waiting fault", _lay_resume, _tell, _nothing, Opcode.RESUME, needs_fault=True
+        "resume_replay", "the page of a waiting fault is there, RESUME", _lay_resume, _repair_and_tell, _nothing,
+        Opcode.RESUME, needs_fault=True, changes="slot",
     ),
     HostAction(
         "resume_cancel", "RESUME that cancels a waiting fault", _lay_resume_cancel, _tell, _nothing, Opcode.RESUME,
         needs_fault=True,
     ),
-    HostAction("replay_all", "REPLAY_ALL", _lay_replay_all, _tell, _nothing, Opcode.REPLAY_ALL, needs_fault=True),
+    HostAction(
+        "replay_all", "the page of a waiting fault is there, REPLAY_ALL", _lay_replay_all, _repair_and_tell, _nothing,
+        Opcode.REPLAY_ALL, needs_fault=True, changes="slot",
+    ),
     HostAction(
         "cancel_range", "CANCEL of the pages that fault", _lay_cancel, _tell, _nothing, Opcode.CANCEL, needs_fault=True
     ),

@@ -71,6 +71,14 @@ class Cell:
         begin = self.begin(result)
         return [[cycle for cycle in mark if cycle >= begin] for mark in self.event.marks(result, self.world, self.aim)]
 
+    @property
+    def can_be_stale(self) -> bool:
+        """Whether the walk may hold something that the action changes."""
+        if self.action.changes not in self.event.stale:
+            return False
+        # An answer changes the page of the fault that waits, unless that was repaired before.
+        return not self.action.needs_fault or (self.aim.page == MISSING and not self.event.repaired)
+
     def changed_reads(self, result: CaseResult, until: int) -> list[int]:
         """The cycles, up to one, in which reads of what the action changes were taken by the bus."""
         world, changes = self.world, self.action.changes

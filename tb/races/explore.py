@@ -15,9 +15,7 @@ from typing import Any
 from tb.case import CaseResult, MemorySettings
 from tb.environment import Environment
 from tb.failure import failure_line
-from tb.races.actions import HOST_ACTIONS
 from tb.races.cell import Cell, Timing, build_cell, distances, first_timing, stale_meeting
-from tb.races.events import DEVICE_EVENTS
 from tb.races.publication import check_publication
 from tb.scoreboard import check_case
 
@@ -118,8 +116,7 @@ class Explorer:
             await self._slide(result, variant)
             if result.complete or result.failures:
                 break
-        action_row, event_row = HOST_ACTIONS[action], DEVICE_EVENTS[event]
-        if action_row.changes in event_row.stale and not result.failures:
+        if build_cell(action, event, self.seed, STILL, 0).can_be_stale and not result.failures:
             await self._meet_stale(result)
         if not result.complete:
             result.problems.append(_missing(result))

@@ -140,12 +140,16 @@ class RaceWorld:
         self._words[self.root][page] = word
         return self.script.write_memory(self.slot_address(page), word, when)
 
+    def is_missing(self, page: int) -> bool:
+        """Whether a page is not there, or nobody may use it."""
+        return int(self._words[self.root][page]) in (self.none, self.format.error)
+
     def repair(self, page: int, *, everywhere: bool = False) -> None:
         """A page that is not there becomes one, if it is not yet; `everywhere`: under the other root, too."""
         current = self.root
         for root in (PASID, OTHER_PASID) if everywhere else (current,):
             self.root = root
-            if self._words[root][page] in (self.none, self.format.error):
+            if self.is_missing(page):
                 self.remap(page)
         self.root = current
 
