@@ -181,6 +181,16 @@ def races(pairs: tuple[str, ...], seed: int, flavour: str, jobs: int, at: str | 
 
 
 @commands.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Another file than the one in docs/.")
+def picture(name: str, out: Path | None) -> None:
+    """Draw the picture NAME of the documents anew, from a run: fault."""
+    from sim.picture import picture as draw
+
+    click.echo(f"drawn: {draw(name, out)}")
+
+
+@commands.command()
 def lint() -> None:
     """Check the Python with ruff and mypy, and the RTL with Verilator and slang."""
     from sim.lint import LINTERS
@@ -193,6 +203,18 @@ def lint() -> None:
             failed = True
             click.echo(result.output)
     if failed:
+        sys.exit(EXIT_FAILED)
+
+
+@commands.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--anonymous", is_flag=True, help="Replace all names by hashes first: nothing may hang on them.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
+def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) -> None:
+    """Let the host model do what a real kernel was recorded to do; exit 1 if a record comes out wrong."""
+    from sim.conform import run_conform
+
+    if not run_conform(files, anonymous=anonymous, json_file=json_file):
         sys.exit(EXIT_FAILED)
 
 

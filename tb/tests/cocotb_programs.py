@@ -12,7 +12,8 @@ import numpy as np
 from cocotb.handle import SimHandleBase
 
 from models.arrays import PAGE_BYTES, Bytes
-from models.driver import DeviceContext, Driver
+from models.driver import Answer, DeviceContext, Driver
+from models.fault_records import resume_command
 from models.formats import format_by_name
 from models.program_recording import ProgramRecording
 from models.program_replay import Operation, PlanOptions, Replay, host_calls, make_plan
@@ -169,3 +170,21 @@ async def test_program_call_too_early(dut: SimHandleBase) -> None:
     assert verdict["mismatches"] > 0
     found = [each["text"] for each in verdict["mismatch_lines"]]
     assert any("(the store of event" in text and "expected 0000000000000000" in text for text in found), found
+
+
+@cocotb.test()
+async def test_program_answered_twice(dut: SimHandleBase) -> None:
+    """
+    Stimulus: a driver that answers each fault twice.
+    Checking: the bytes are right all the same; the count of answers that found nobody tells it.
+    Covers: PROGRAM-CHECKS
+    """
+
+    class Repeats(Driver):
+        async def answer(self, answers: list[Answer]) -> None:
+            await super().answer(answers)
+            await self.port.submit(np.stack([resume_command(each.record.tag, cancel=False) for each in answers]))
+
+    verdict = await replayed(dut, remapped(), driver=Repeats)
+    assert not verdict["mismatches"], verdict["mismatch_lines"]
+    assert re.fullmatch(r"answers that found nobody: \d+, expected 0", verdict["broken"][0]), verdict["broken"]

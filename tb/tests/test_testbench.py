@@ -37,6 +37,7 @@ NONE_WORD = 1 << 3
         "cocotb_memory",
         "cocotb_pins",
         "cocotb_clients",
+        "cocotb_live_clients",
         "cocotb_registers",
         "cocotb_faults",
         "cocotb_fault_ring",

@@ -86,15 +86,16 @@ async def memory_equals_axi_ram(dut: SimHandleBase) -> None:
             if write:
                 data = rng.bytes(int(rng.integers(1, LINE // 8 + 1)) * 8)
                 written += len(data)
-                begun.append(master.init_write(address, data) for master in (bench.ours, bench.theirs))
+                begun.append([master.init_write(address, data) for master in (bench.ours, bench.theirs)])
             else:
-                begun.append(master.init_read(address, LINE) for master in (bench.ours, bench.theirs))
+                begun.append([master.init_read(address, LINE) for master in (bench.ours, bench.theirs)])
         for pair in begun:
             answers = []
             for event in pair:
                 await event.wait()
                 answers.append(event.data)
-            assert int(answers[0].resp) == int(answers[1].resp) == 0
+            responses = [int(answer.resp) for answer in answers]
+            assert responses == [0, 0], f"{answers}: {responses}, {bench.simulator.owner_violations()}"
             if hasattr(answers[0], "data"):
                 assert bytes(answers[0].data) == bytes(answers[1].data)
     assert written > 5000
