@@ -2,7 +2,7 @@
 """The cocotb module that explores cells of the race matrix, all in one process.
 
 The JSON file that $HMM_SPEC names: {"pairs": [[action, event], ...], "seed": N, "out": DIRECTORY, "at": null or
-[variant, cycle]}; without it, the whole matrix with cocotb's seed into $HMM_OUT. DIRECTORY/cells.json holds what each
+[variant, cycle]}; without it, the whole matrix with $COCOTB_RANDOM_SEED into $HMM_OUT. DIRECTORY/cells.json holds what each
 cell showed; a progress line tells about each as it ends.
 """
 
@@ -37,7 +37,7 @@ async def explore_races(dut: SimHandleBase) -> None:
         spec = json.loads(Path(os.environ["HMM_SPEC"]).read_text(encoding="utf-8"))
     else:
         pairs = [(action, event) for action in HOST_ACTIONS for event in DEVICE_EVENTS]
-        spec = {"pairs": pairs, "seed": cocotb.RANDOM_SEED, "out": os.environ["HMM_OUT"]}
+        spec = {"pairs": pairs, "seed": int(os.environ["COCOTB_RANDOM_SEED"]), "out": os.environ["HMM_OUT"]}
     await explore_cells(dut, spec)
 
 

@@ -32,4 +32,6 @@ async def explore_slice(dut: SimHandleBase) -> None:
     Checking: the scoreboard on every run; every pair shows both orders and a meeting in one cycle.
     Covers: RACE-MATRIX
     """
-    await explore_cells(dut, {"pairs": SLICE, "seed": cocotb.RANDOM_SEED, "out": os.environ["HMM_OUT"]})
+    await explore_cells(
+        dut, {"pairs": SLICE, "seed": int(os.environ["COCOTB_RANDOM_SEED"]), "out": os.environ["HMM_OUT"]}
+    )
