@@ -2,8 +2,8 @@
 """The cocotb module that explores cells of the race matrix, all in one process.
 
 The JSON file that $HMM_SPEC names: {"pairs": [[action, event], ...], "seed": N, "out": DIRECTORY, "at": null or
-[variant, cycle]}; without it, the whole matrix with $COCOTB_RANDOM_SEED into $HMM_OUT. DIRECTORY/cells.json holds what each
-cell showed; a progress line tells about each as it ends.
+[variant, cycle]}; without it, the whole matrix with $COCOTB_RANDOM_SEED into $HMM_OUT. DIRECTORY/cells.json holds what
+each cell showed; a progress line tells about each as it ends.
 """
 
 from __future__ import annotations

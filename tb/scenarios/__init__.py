@@ -13,6 +13,7 @@ from tb.scenarios.fences import bus_errors, fences
 from tb.scenarios.invalidate import invalidate
 from tb.scenarios.kernel_arrays import kernel_arrays
 from tb.scenarios.mixed import mixed
+from tb.scenarios.pitfalls import pitfalls
 from tb.scenarios.races import races
 from tb.scenarios.random_tables import pressure, random_tables
 
@@ -28,6 +29,7 @@ SCENARIOS: dict[str, Scenario] = {
     "clients": clients,
     "races": races,
     "mixed": mixed,
+    "pitfalls": pitfalls,
     "fences": fences,
     "bus_errors": bus_errors,
     "kernel_arrays": kernel_arrays,
