@@ -32,7 +32,7 @@ from tb.scenarios.random_tables import random_memory
 CONTEXTS = 5
 BOUND = 3
 STEPS = 24
-REQUESTS = 90
+REQUESTS = 160
 HOT_SLOTS = 4
 """Blocks of each array in which changes and requests meet."""
 LATENCIES = (MemorySettings(read_latency=(1, 1), write_latency=(1, 1)), MemorySettings(read_latency=(0, 30)), None)
@@ -45,6 +45,8 @@ FAULTS_ON = registers.CONTROL_FAULT_ENABLE.mask
 IDLE = registers.STATUS_ENABLED.mask | registers.STATUS_BUSY.mask
 FIRST_TAG, LAST_TAG = 0x100, 0x30F
 """Tags of a device that has just begun: some of them will be in use."""
+AIMS = (None, 0, 0, 1, 1, 1)
+"""Of requests: any place, that of the step before, that of the step that begins with the request."""
 LONG_HOLD = 200
 ANSWER_CYCLES = 300
 """Cycles at the end in which what was replayed is answered."""
@@ -52,10 +54,14 @@ ANSWER_CYCLES = 300
 
 @dataclass(frozen=True)
 class Ask:
-    """One request; it comes when the step `after` (-1: the set-up) is done."""
+    """One request; it comes when the step `after` (-1: the set-up) is done.
+
+    `aim`: it asks for the place that the step `after` + `aim` changes; None: for any.
+    """
 
     number: int
     after: int
+    aim: int | None
     client: int
     array: int
     va_offset: int
@@ -229,6 +235,7 @@ def draw_plan(seed: int, steps: int, requests: int, ports: int, arrays: int) -> 
         Ask(
             number=number,
             after=after[number],
+            aim=AIMS[int(rng.integers(len(AIMS)))],
             client=int(rng.integers(1, ports + 1)),
             array=int(rng.integers(arrays)),
             va_offset=int(rng.integers(1 << 32)),
@@ -246,6 +253,11 @@ def _ask(builder: CaseBuilder, host: MixedHost, ask: Ask) -> None:
     """The request, near the hot slots of its array; one in sixteen goes astray."""
     array = host.arrays[ask.array]
     slot = ask.va_offset % (min(array.slots >> array.block, HOT_SLOTS) << array.block)
+    if ask.aim is not None:
+        # What the step draws first, whatever else it does.
+        host.rng = np.random.default_rng([builder.seed, 4, max(ask.after + ask.aim, 0)])
+        array, slot, count = host.any_array()
+        slot += ask.va_offset % count
     va = array.va_of(slot) + (ask.va_offset >> 8) % (1 << array.page_shift)
     if ask.va_offset >> 28 == 0:
         va ^= 1 << 40

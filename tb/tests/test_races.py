@@ -16,7 +16,7 @@ from tb.races.cocotb_slice import SLICE
 from tb.races.events import DEVICE_EVENTS
 from tb.races.explore import CellResult
 from tb.races.publication import check_publication
-from tb.records import EVENT_DTYPE, RESPONSE_DTYPE, DeviceEventKind, EventKind
+from tb.records import ACTION_RESULT_DTYPE, EVENT_DTYPE, RESPONSE_DTYPE, DeviceEventKind, EventKind
 
 RING = range(0x1000, 0x1200)
 REGRESSIONS = Path(__file__).parents[1] / "data" / "regressions"
@@ -82,7 +82,7 @@ def published(*rows: tuple[int, DeviceEventKind, int]) -> CaseResult:
             row["extra"], row["reason"] = 0, value
     return CaseResult(
         responses=np.zeros(0, dtype=RESPONSE_DTYPE),
-        action_results=np.zeros(0),
+        action_results=np.zeros(0, dtype=ACTION_RESULT_DTYPE),
         events=np.zeros(0, dtype=EVENT_DTYPE),
         event_hash="",
         cycles=100,
