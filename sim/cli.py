@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -108,6 +109,7 @@ def list_cases() -> None:
     "--disturb", type=click.IntRange(0), default=None, help="program(s): about one disturbance in N accesses; 0: none."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
+@click.option("--shrink", is_flag=True, help="mixed: if it fails, find the shortest case that fails like it.")
 def run(
     case: str,
     program: Path | None,
@@ -120,6 +122,7 @@ def run(
     recording: Path | None,
     disturb: int | None,
     json_file: Path | None,
+    shrink: bool,
 ) -> None:
     """Run CASE (a name that `list` shows, or the directory of a saved case) and check it; `program` takes a FILE."""
     from sim.run_case import RunOptions, run_case
@@ -135,6 +138,7 @@ def run(
         json_file=json_file,
         program=program,
         disturb=disturb,
+        shrink=shrink,
     )
     if not run_case(case, options):
         sys.exit(EXIT_FAILED)
@@ -163,6 +167,22 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
             f"No test was found for {test}; give a file below models, sim or tb, or a part of a test's name."
         )
     sys.exit(status)
+
+
+@commands.command()
+@click.option("--pair", "pairs", multiple=True, metavar="ACTION,EVENT", help="Only these cells; either may be all.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the memory's pauses.")
+@click.option("--build", "flavour", default="fast", show_default=True, help="fast or checked.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--at", default=None, metavar="VARIANT:CYCLE", help="One run of one cell, as a failure names it.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Where matrix.json and matrix.svg go.")
+def races(pairs: tuple[str, ...], seed: int, flavour: str, jobs: int, at: str | None, out: Path | None) -> None:
+    """Slide every action of the host over every event of the device; exit 1 if a cell is not good."""
+    from sim.races import RaceOptions, run_races
+
+    options = RaceOptions(pairs=pairs, seed=seed, flavour=flavour, jobs=jobs, at=at)
+    if not run_races(options if out is None else replace(options, out=out)):
+        sys.exit(EXIT_FAILED)
 
 
 @commands.command()
