@@ -21,7 +21,7 @@ from tb.environment import Environment, Interrupted
 from tb.races.actions import HOST_ACTIONS
 from tb.races.events import DEVICE_EVENTS
 from tb.races.explore import CellResult, Explorer
-from tb.run_cases import tell_progress, write_json
+from tb.run_cases import PROGRESS_MARK, tell, write_json
 
 SHOWN_LINES = 5
 
@@ -58,7 +58,10 @@ async def explore_cells(dut: SimHandleBase, spec: dict[str, Any]) -> None:
             cocotb.log.error("%s,%s could not be explored:\n%s", action, event, traceback.format_exc())
             cell = CellResult(action, event, explorer.seed, problems=[f"{action},{event} broke down: {error!r}"])
         cells.append(cell)
-        tell_progress({"index": index, "of": len(spec["pairs"]), "name": f"{action},{event}", "passed": cell.passed})
+        tell(
+            PROGRESS_MARK,
+            {"index": index, "of": len(spec["pairs"]), "name": f"{action},{event}", "passed": cell.passed},
+        )
     write_json(out / "cells.json", [cell.as_data() for cell in cells])
     lines = [line for cell in cells for line in (*cell.problems, *cell.reruns)]
     assert not lines, "\n".join(lines[:SHOWN_LINES])
