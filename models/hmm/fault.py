@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FaultResult", "handle_mm_fault"]
 
 PAGE_MASK = -PAGE_BYTES
+KEEPS_READ_ONLY = EntryFlags.TRACKED | EntryFlags.UFFD_WP
 
 
 async def handle_mm_fault(mm: MemoryMap, vma: Vma, va: int, *, write: bool, may_wait: bool = True) -> FaultResult:
@@ -130,7 +131,7 @@ async def _hinted(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry) -> FaultR
         mm.frames.drop(old if same else np.array([new], dtype=np.uint64))
         return FaultResult.DONE
     if mm.rules.hint_restores_write and not special and vma.shared is None:
-        writable = may_write and mm.frames.references(entry.pfn) == 1
+        writable = may_write and mm.frames.references(entry.pfn) == 1 and not entry.flags & KEEPS_READ_ONLY
     mm.page_table.set(page, EntryKind.PRESENT, entry.pfn, entry.flags & EntryFlags.SPECIAL | _write_flag(writable))
     return FaultResult.DONE
 

@@ -158,7 +158,7 @@ async def swap_in(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry, write: bo
     protected = entry.flags & EntryFlags.UFFD_WP
     may_write = VmFlags.VM_WRITE in vma.flags and not shared and not protected
     flags = protected
-    if may_write and (write or (mm.rules.swap_in_writable and not vma.watches_writes)):
+    if may_write and (write or (mm.rules.swap_in_writable and EntryFlags.TRACKED not in entry.flags)):
         flags |= EntryFlags.WRITABLE
     mm.page_table.set(page, EntryKind.PRESENT, pfn, flags)
     if shared:

@@ -59,6 +59,8 @@ class EntryFlags(IntFlag):
     """of a page in swap: nobody else has it"""
     DEVMAP = 32
     """memory of a device that is mapped as it is"""
+    TRACKED = 64
+    """the next write to it has to be seen, so it may not become writable before"""
 
 
 @dataclass(frozen=True)
