@@ -7,7 +7,7 @@ Source: docs/conformance.md.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,8 @@ from models.hmm.page_table import EntryFlags, EntryKind
 from models.hmm.range_fault import NotifiedRange, hmm_range_fault
 from models.host_scheduler import SchedulerEvent
 
+Result = TypeVar("Result")
+
 ERRNO = {"EPERM": 1, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16, "EINVAL": 22}
 MOST_TRIES = 6
 """A driver gives up after so many, as the recording program does."""
@@ -70,12 +72,16 @@ class Alone:
         return SchedulerEvent()
 
 
-def run_alone(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that nobody else has to help. Errors: what it raises; WaitsForeverError if it waits."""
+def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that nobody else has to help; returns what it returns.
+
+    Errors: what it raises; WaitsForeverError if it waits.
+    """
     try:
         coroutine.send(None)
-    except StopIteration:
-        return
+    except StopIteration as end:
+        result: Result = end.value
+        return result
     coroutine.close()
     raise WaitsForeverError("the call waits for a page that nobody finishes moving")
 
@@ -101,8 +107,10 @@ class Bench:
         self.relation = PfnRelation(system.first_new, system.first_pfn + system.count)
         self.before = self.model_entries()
 
-    def _note(self, update: MmuNotifierRange, seq: int) -> None:
+    async def _note(self, notifier: MmuIntervalNotifier, update: MmuNotifierRange, seq: int) -> bool:
+        notifier.set_seq(seq)
         self.events.append(SeenEvent(update, seq))
+        return True
 
     def _decide(self, question: Undecided, va: int) -> bool:
         """What the record does not hold is taken from what came, so that all else can be compared."""
@@ -219,7 +227,7 @@ def _request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Jud
             raise DifferenceError(f"the model goes on to try {tries + 1}, recorded are {tries}")
         call = record.tries[tries]
         what = f"try {tries + 1}"
-        seq = bench.mm.intervals.read_begin(bench.notifier)
+        seq = run_alone(bench.mm.intervals.read_begin(bench.notifier))
         expect(f"{what}, sequence", seq, call.seq)
         bench.events.clear()
         array = given.copy()

@@ -95,7 +95,7 @@ def build_state(record: RecordedState, machine: Machine, host: Preemption, seq: 
     frames.huge_pools = {HUGE_2M: HugePool(free_2m, reserved_2m), HUGE_1G: HugePool(free_1g, reserved_1g)}
     pagemap = _pagemap(machine, frames)
     mm = MemoryMap(host, frames, rules=machine.rules)
-    mm.intervals = IntervalNotifiers(seq + 1)
+    mm.intervals = IntervalNotifiers(host, seq + 1)
     kinds = _kinds(record, plain, notes, note_of)
     state = BuiltState(mm, frames, pagemap, notes, note_of, plain, kinds)
     _add_areas(record, state)

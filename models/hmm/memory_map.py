@@ -69,7 +69,7 @@ class MemoryMap:
         self.open_invalidations: list[MmuNotifierRange] = []
         self.brk_end = HEAP_START
         self.hmm: Hmm | None = None
-        self.intervals = IntervalNotifiers()
+        self.intervals = IntervalNotifiers(host)
         self.undecided: Callable[[Undecided, int], bool] = lambda question, va: False
         self._notifiers: list[MmuNotifier] = []
         frames.spaces.append(self)
@@ -84,20 +84,26 @@ class MemoryMap:
 
     @asynccontextmanager
     async def invalidation(
-        self, start: int, end: int, event: InvalidateEvent, owner: object = None
+        self, start: int, end: int, event: InvalidateEvent, owner: object = None, *, blockable: bool = True
     ) -> AsyncIterator[None]:
         """Notifiers are told before and after what happens inside the `async with`: those of intervals first.
 
-        `owner`: see MmuNotifierRange.
+        `owner`, `blockable`: see MmuNotifierRange. Errors: HmmError EAGAIN if somebody would have had to wait and may not:
+        then nothing may change, and whoever was told of the start has been told of the end.
         """
-        update = MmuNotifierRange(self, start, end, event, owner)
-        told = list(self._notifiers)
-        await self.host.pause("mm: invalidate start")
+        update = MmuNotifierRange(self, start, end, event, owner, blockable)
+        told: list[MmuNotifier] = []
+        if blockable:
+            await self.host.pause("mm: invalidate start")
         self.open_invalidations.append(update)
-        self.intervals.begin(update)
+        if not await self.intervals.begin(update):
+            self.open_invalidations.remove(update)
+            raise HmmError("EAGAIN", "a notifier of an interval would have to wait")
         try:
-            for notifier in told:
-                await notifier.invalidate_range_start(update)
+            for notifier in list(self._notifiers):
+                if await notifier.invalidate_range_start(update) is False:
+                    raise HmmError("EAGAIN", "a notifier would have to wait")
+                told.append(notifier)
             await self.host.pause("mm: invalidate started")
             yield
             await self.host.pause("mm: invalidate end")
