@@ -62,7 +62,7 @@ def _map_huge(mm: MemoryMap, page: int, write: bool) -> bool:
     first = page // HUGE_BYTES * HUGE_BYTES
     try:
         if write:
-            mm.page_table.set_huge(first, mm.frames.system.allocate_huge(), EntryFlags.WRITABLE)
+            mm.page_table.set_huge(first, mm.frames.allocate_huge(), EntryFlags.WRITABLE)
         else:
             mm.page_table.set_huge(first, mm.frames.huge_zero_pfn(), EntryFlags.SPECIAL)
     except HmmError:
@@ -119,7 +119,7 @@ async def _replace_huge_zero(mm: MemoryMap, page: int, entry: CpuEntry) -> bool:
     """Give the 2 MiB a page of their own (do_huge_zero_wp_pmd()); returns whether there was one."""
     first = page // HUGE_BYTES * HUGE_BYTES
     try:
-        pfn = mm.frames.system.allocate_huge()
+        pfn = mm.frames.allocate_huge()
     except HmmError:
         return False
     async with mm.invalidation(first, first + HUGE_BYTES, InvalidateEvent.CLEAR):

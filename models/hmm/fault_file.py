@@ -158,7 +158,7 @@ def _add_huge(mm: MemoryMap, vma: Vma, number: int) -> bool:
     if any(other in cache.pages or other in cache.swapped for other in numbers):
         return False
     try:
-        pfn = mm.frames.system.allocate_huge()
+        pfn = mm.frames.allocate_huge()
     except HmmError:
         return False
     cache.pages.update(zip(numbers, range(pfn, pfn + HUGE_PAGES), strict=True))

@@ -86,6 +86,7 @@ class NumberedFrames(Frames):
         self.spaces = []
         self.migrations = {}
         self.huge_pools = {}
+        self._note_nothing()
         self.zero_pfn = zero_pfn
         self.batched: set[int] = set()
         self.far: set[int] = set()

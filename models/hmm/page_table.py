@@ -61,6 +61,8 @@ class EntryFlags(IntFlag):
     """memory of a device that is mapped as it is"""
     TRACKED = 64
     """the next write to it has to be seen, so it may not become writable before"""
+    DIRTY = 128
+    """it was written through this entry"""
 
 
 @dataclass(frozen=True)
@@ -320,6 +322,16 @@ class PageTable:
         for number in sorted(self._tables):
             table = self._tables[number]
             matches = (table.pfn == np.uint64(pfn)) & np.isin(table.kind, kinds)
+            matches &= table.counted(slice(None))
+            found.extend((number << SPAN_SHIFT) + (int(index) << PAGE_SHIFT) for index in np.flatnonzero(matches))
+        return found
+
+    def find_pfns(self, first: int, end: int, kinds: tuple[EntryKind, ...]) -> list[int]:
+        """Addresses of all entries of these kinds with a pfn in [first, end), by rising address."""
+        found: list[int] = []
+        for number in sorted(self._tables):
+            table = self._tables[number]
+            matches = (table.pfn >= np.uint64(first)) & (table.pfn < np.uint64(end)) & np.isin(table.kind, kinds)
             matches &= table.counted(slice(None))
             found.extend((number << SPAN_SHIFT) + (int(index) << PAGE_SHIFT) for index in np.flatnonzero(matches))
         return found
