@@ -34,6 +34,7 @@ from models.recording_lines import (
 KERNEL_DATA = Path(__file__).parent / "data" / "kernel"
 """The folder of the recordings that come with the project."""
 
+
 class KernelInformation(RecordBase):
     """The first line: which kernel it was and what its HMM_PFN_* constants are.
 

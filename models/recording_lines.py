@@ -87,5 +87,3 @@ def validated(kind: type[Kind], path: Path, line: int, record: dict[str, Any]) -
         if first["type"] == "missing":
             refuse(path, line, f'lacks the key "{key}"', "give a complete recording")
         refuse(path, line, f'has a bad "{key}" ({first["msg"]})', "give the file as it was recorded")
-
-

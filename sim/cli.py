@@ -168,6 +168,18 @@ def lint() -> None:
         sys.exit(EXIT_FAILED)
 
 
+@commands.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--anonymous", is_flag=True, help="Replace all names by hashes first: nothing may hang on them.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
+def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) -> None:
+    """Let the host model do what a real kernel was recorded to do; exit 1 if a record comes out wrong."""
+    from sim.conform import run_conform
+
+    if not run_conform(files, anonymous=anonymous, json_file=json_file):
+        sys.exit(EXIT_FAILED)
+
+
 @commands.command("break")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="How many lines to break.")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded page-table entries of x86-64 as the model's kinds, flags and pfns, and the other way round for comparison.
 
-Source: models/data/kernel/README.md, "Form"; arch/x86/include/asm/pgtable_types.h and pgtable_64.h of Linux 6.1 and 6.12.
+Source: models/data/kernel/README.md, "Form"; arch/x86/include/asm/pgtable_types.h and pgtable_64.h of Linux 6.1 and
+6.12.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.arrays import Bytes, Flags, Words
+from models.conform.records import RecordedEntries
 from models.hmm.frames import HUGE_PAGES
 from models.hmm.kernel_rules import Release
-from models.hmm.page_table import EntryFlags, EntryKind
-from models.conform.records import RecordedEntries
+from models.hmm.page_table import EntryFlags
 
 PRESENT = np.uint64(1 << 0)
 WRITE = np.uint64(1 << 1)
@@ -91,5 +92,3 @@ def raw_pfn(word: int) -> int:
     """What stands in the pfn's place of an entry that is not present (pte_pfn())."""
     shown = word if word & 1 or not word else ~word
     return (shown & int(PFN_MASK)) >> int(PAGE_SHIFT)
-
-

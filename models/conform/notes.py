@@ -41,8 +41,8 @@ MARKER = "marker"
 class Note:
     """One note, taken apart. `first`: its first word; `words`: those behind it without a number.
 
-    `marker`: a marker of userfaultfd lies in the entry. `maps`: how many page tables map the page. `references`: given only
-    where it may decide something.
+    `marker`: a marker of userfaultfd lies in the entry. `maps`: how many page tables map the page. `references`:
+    given only where it may decide something.
     """
 
     first: str

@@ -89,10 +89,7 @@ class ObjectBuilder:
         first = number // HUGE_PAGES * HUGE_PAGES
         if number in cache.pages:
             return
-        if pfn is None:
-            base = self._frames.system.allocate_huge()
-        else:
-            base = pfn - pfn % HUGE_PAGES
+        base = self._frames.system.allocate_huge() if pfn is None else pfn - pfn % HUGE_PAGES
         for index in range(HUGE_PAGES):
             cache.pages.setdefault(first + index, base + index)
         cache.huge.add(first)
@@ -105,5 +102,3 @@ def _huge_shmem(record: RecordedState) -> bool:
         if call[0] == "write_file" and len(call) > 2 and str(call[1]).endswith(SHMEM_HUGE_SETTING):
             allowed = str(call[2]).strip() in SHMEM_HUGE_VALUES
     return allowed
-
-

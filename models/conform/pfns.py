@@ -24,8 +24,8 @@ class PfnRelation:
     def mismatch(self, model: Words, recorded: Words, align: Words) -> int | None:
         """The first place where uint64[n] pfns seen at one moment do not agree, None if there is none.
 
-        `align`: uint64[n], low bits in which a page of the model and its recorded one must be equal: those inside a huge
-        page.
+        `align`: uint64[n], low bits in which a page of the model and its recorded one must be equal: those inside a
+        huge page.
         """
         new = (model >= self._first_new) & (model < self._end_new)
         bad = ~new & (model != recorded)
@@ -38,14 +38,7 @@ class PfnRelation:
         if places.size:
             # At one moment different pages are different pages.
             pairs = np.unique(np.stack([model, recorded], axis=1), axis=0)
-            _, counts = np.unique(pairs[:, 1], return_counts=True)
-            if bool((counts > 1).any()):
-                repeated, _ = self._repeated(pairs)
-                bad |= new & np.isin(recorded, repeated)
+            values, counts = np.unique(pairs[:, 1], return_counts=True)
+            bad |= new & np.isin(recorded, values[counts > 1])
         found = np.flatnonzero(bad)
         return int(found[0]) if found.size else None
-
-    @staticmethod
-    def _repeated(pairs: Words) -> tuple[Words, Words]:
-        values, counts = np.unique(pairs[:, 1], return_counts=True)
-        return values[counts > 1], counts

@@ -8,13 +8,13 @@ name. Source: models/data/kernel/README.md; docs/conformance.md, "The state".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import PAGE_BYTES, PAGE_SHIFT, Bytes, Flags, Words
-from models.conform.entries import PlainEntries, plain_entries, raw_pfn, tracked
+from models.arrays import PAGE_BYTES, PAGE_SHIFT, Bytes, Flags
+from models.conform.entries import PHYSICAL_PFN_BITS, PlainEntries, plain_entries, raw_pfn, tracked
 from models.conform.notes import InexpressibleError, Note, parse_note
 from models.conform.objects import ObjectBuilder
 from models.conform.records import VM_SOFTDIRTY, ConformRecording, RecordedState, page_number, run_places
@@ -22,7 +22,7 @@ from models.hmm.frames import HUGE_PAGES, HugePool
 from models.hmm.kernel_rules import KernelRules, Release, kernel_rules, release_of
 from models.hmm.memory_map import MemoryMap
 from models.hmm.notifiers import IntervalNotifiers
-from models.hmm.numbered_frames import NumberedFrames, NumberedPagemap
+from models.hmm.numbered_frames import MOST_NEW_PAGES, NumberedFrames, NumberedPagemap, NumberPool
 from models.hmm.page_table import DIRECTORY_SHIFTS, SPAN_SHIFT, EntryFlags, EntryKind, LargeEntry
 from models.hmm.vma import Vma, VmFlags
 from models.kernel_recording import KernelInformation
@@ -31,16 +31,21 @@ from models.preemption import Preemption
 
 LOWEST_DIRECTORY_OF_LEVEL = {2: DIRECTORY_SHIFTS[0], 3: DIRECTORY_SHIFTS[1], 4: DIRECTORY_SHIFTS[2]}
 """A walk that ends at a level found the table that spans so many bits."""
+HIGHEST_MEMORY_BITS = 30
+"""Pfns of a machine's memory have not more bits: 4 TiB. Bare pfns of devices may."""
 HUGE_2M, HUGE_1G = 1 << 21, 1 << 30
 KNOWN_FLAGS = VmFlags(~0 & sum(flag.value for flag in VmFlags))
 SPECIAL_NOTES = ("zero", "huge_zero", "pfn")
 COUNTED_NOTES = ("anon", "ksm", "file", "reserved")
 IN_CACHE = ("file", "reserved")
+AWAY_WITH_PAGE = (EntryKind.DEVICE_PRIVATE, EntryKind.EXCLUSIVE, EntryKind.MIGRATION)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What holds for a whole recording: the kernel's release and rules, its constants, whether writes can be tracked."""
+    """What holds for a whole recording: the kernel's release and rules, its constants, whether writes can be
+    tracked.
+    """
 
     information: KernelInformation
     release: Release
@@ -56,19 +61,22 @@ def machine_of(recording: ConformRecording) -> Machine:
 
 @dataclass
 class BuiltState:
-    """An address space made of a record. `pagemap`: the recording module's device memory, None if it had none.
+    """An address space made of a record. `pagemap`: the recording module's device memory, None if it had none;
+    `foreign`: memory of another device, None if the record has no page in it.
 
     `notes`, `note_of`: the different notes, and for each page the number of its one; `plain`: what the entries say by
-    themselves; `kinds`: uint8[n], what they are.
+    themselves; `kinds`: uint8[n], what they are. `children`: how many children share all private memory.
     """
 
     mm: MemoryMap
     frames: NumberedFrames
     pagemap: NumberedPagemap | None
+    foreign: NumberedPagemap | None
     notes: list[Note]
     note_of: npt.NDArray[np.int64]
     plain: PlainEntries
     kinds: Bytes
+    children: int
 
     def note(self, page: int) -> Note:
         """What the record says of a page."""
@@ -87,22 +95,39 @@ def build_state(record: RecordedState, machine: Machine, host: Preemption, seq: 
     """
     plain = plain_entries(record.entries, machine.release)
     notes, note_of = _notes(record)
-    known = int(plain.pfn[plain.mapped].max(initial=0)) + 1
-    known = max(known, machine.information.zero_pfn + 1)
-    frames = NumberedFrames(-(-known // HUGE_PAGES) * HUGE_PAGES, machine.information.zero_pfn)
+    kinds = _kinds(record, plain, notes, note_of)
+    moving = kinds == EntryKind.MIGRATION
+    plain.pfn[moving] &= np.uint64((1 << PHYSICAL_PFN_BITS) - 1)
+    known = _first_new_page(kinds, plain, machine)
+    above = machine.information.dev_pfn0 - known if machine.information.dev_pfn0 > known else MOST_NEW_PAGES
+    frames = NumberedFrames(known, machine.information.zero_pfn, min(MOST_NEW_PAGES, above))
     frames.system.exists(np.array([frames.zero_pfn], dtype=np.uint64), 1)
     free_2m, reserved_2m, _, free_1g, reserved_1g = record.huge
     frames.huge_pools = {HUGE_2M: HugePool(free_2m, reserved_2m), HUGE_1G: HugePool(free_1g, reserved_1g)}
     pagemap = _pagemap(machine, frames)
+    foreign = _foreign_pagemap(kinds, plain, machine, frames)
     mm = MemoryMap(host, frames, rules=machine.rules)
     mm.intervals = IntervalNotifiers(host, seq + 1)
-    kinds = _kinds(record, plain, notes, note_of)
-    state = BuiltState(mm, frames, pagemap, notes, note_of, plain, kinds)
+    for pfn in plain.pfn[moving]:
+        # Nobody in the model finishes the move.
+        frames.migrations[int(pfn)] = host.event()
+    state = BuiltState(mm, frames, pagemap, foreign, notes, note_of, plain, kinds, _children(record))
     _add_areas(record, state)
     _fill_page_table(record, machine, state)
-    _count_references(state)
+    _count_references(record, machine, state)
     _note_far_pages(record, state)
     return state
+
+
+def _first_new_page(kinds: Bytes, plain: PlainEntries, machine: Machine) -> int:
+    """A pfn above all that the record's entries show, the device's own apart; a multiple of 512."""
+    first, count = machine.information.dev_pfn0, machine.information.dev_npfn
+    shows = (kinds != EntryKind.NONE) & (kinds != EntryKind.SWAP) & (kinds != EntryKind.MARKER)
+    shows &= (plain.pfn < np.uint64(1 << HIGHEST_MEMORY_BITS)) & (kinds != EntryKind.UNKNOWN)
+    shows &= kinds != EntryKind.DEVICE_PRIVATE
+    shows &= (plain.pfn < np.uint64(first)) | (plain.pfn >= np.uint64(first + count))
+    highest = max(int(plain.pfn[shows].max(initial=0)), machine.information.zero_pfn)
+    return -(-(highest + HUGE_PAGES) // HUGE_PAGES) * HUGE_PAGES
 
 
 def _pagemap(machine: Machine, frames: NumberedFrames) -> NumberedPagemap | None:
@@ -111,6 +136,20 @@ def _pagemap(machine: Machine, frames: NumberedFrames) -> NumberedPagemap | None
         return None
     pagemap = NumberedPagemap(Window(information.dev_pfn0, information.dev_npfn))
     frames.add_pagemap(pagemap)
+    return pagemap
+
+
+def _foreign_pagemap(
+    kinds: Bytes, plain: PlainEntries, machine: Machine, frames: NumberedFrames
+) -> NumberedPagemap | None:
+    """The memory of another device, as large as the pages in it tell."""
+    first, count = machine.information.dev_pfn0, machine.information.dev_npfn
+    pfns = plain.pfn[kinds == EntryKind.DEVICE_PRIVATE]
+    pfns = pfns[(pfns < np.uint64(first)) | (pfns >= np.uint64(first + count))]
+    if not pfns.size:
+        return None
+    pagemap = NumberedPagemap(Window(int(pfns.min()), int(pfns.max()) - int(pfns.min()) + 1))
+    frames.pagemaps.append(pagemap)
     return pagemap
 
 
@@ -124,9 +163,7 @@ def _notes(record: RecordedState) -> tuple[list[Note], npt.NDArray[np.int64]]:
     return notes, note_of
 
 
-def _kinds(
-    record: RecordedState, plain: PlainEntries, notes: list[Note], note_of: npt.NDArray[np.int64]
-) -> Bytes:
+def _kinds(record: RecordedState, plain: PlainEntries, notes: list[Note], note_of: npt.NDArray[np.int64]) -> Bytes:
     """uint8[n]: the kind of each entry, from the entry itself and the note beside it."""
     kinds = np.full(record.n, EntryKind.UNKNOWN, dtype=np.uint8)
     kinds[plain.mapped] = EntryKind.PRESENT
@@ -215,7 +252,7 @@ def _equal_level_runs(levels: Bytes, kinds: Bytes) -> list[tuple[int, int]]:
     key = np.where(levels == 1, 0, levels.astype(np.int64) * 256 + kinds)
     cuts = np.flatnonzero(np.diff(key)) + 1
     edges = [0, *(int(cut) for cut in cuts), key.size]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _fill_small(state: BuiltState, start: int, end: int, part: slice, flags: Bytes) -> None:
@@ -262,31 +299,30 @@ def _fill_large(state: BuiltState, va: int, level: int, kind: EntryKind, flags: 
     leaf.kind[:] = kind
 
 
-def _count_references(state: BuiltState) -> None:
+def _count_references(record: RecordedState, machine: Machine, state: BuiltState) -> None:
     """References to the pages that entries have: those of page tables, of a cache, of the merging thread."""
-    counts: dict[int, int] = {}
-    heads: dict[int, int] = {}
-    for page in np.flatnonzero(state.kinds != EntryKind.NONE):
-        note = state.note(page)
-        pfn, kind = int(state.plain.pfn[page]), EntryKind(int(state.kinds[page]))
-        if kind is EntryKind.PRESENT and note.first in COUNTED_NOTES:
-            target = heads if "thp" in note.words or "hugetlb" in note.words else counts
-        elif kind in (EntryKind.DEVICE_PRIVATE, EntryKind.EXCLUSIVE, EntryKind.MIGRATION):
-            target = counts
-        else:
+    levels = record.entries.levels
+    counted: set[int] = set()
+    for page in map(int, np.flatnonzero(state.kinds != EntryKind.NONE)):
+        note, pfn, kind = state.note(page), int(state.plain.pfn[page]), EntryKind(int(state.kinds[page]))
+        present = kind is EntryKind.PRESENT and note.first in COUNTED_NOTES
+        if pfn in counted or not (present or kind in AWAY_WITH_PAGE):
             continue
-        target[pfn] = _references(note, kind)
-        if note.references is not None and note.references > 1 and note.maps == 1:
-            state.frames.batched.add(pfn)
-        if "hwpoison" in note.words and state.frames.system.holds(pfn):
-            state.frames.system.poison(pfn)
-    _count_huge(state, heads, counts)
-    for pfn, count in counts.items():
-        pool: Any = state.frames.pool_of(pfn)
-        pool.exists(np.array([pfn], dtype=np.uint64), count)
+        counted.add(pfn)
+        pool = state.frames.pool_of(pfn)
+        assert isinstance(pool, NumberPool)
+        # One count for a hugetlb page, one for each page of another huge entry.
+        whole = levels[page] == 2 and "hugetlb" not in note.words
+        pages = np.arange(pfn, pfn + (HUGE_PAGES if whole else 1), dtype=np.uint64)
+        pool.exists(pages, _references(note, kind, machine, part=bool(levels[page] == 1)))
+        if note.references is not None and note.references > 1:
+            state.frames.batched.update(int(each) for each in pages)
+        if "hwpoison" in note.words:
+            pool.poison(pfn)
 
 
-def _references(note: Note, kind: EntryKind) -> int:
+def _references(note: Note, kind: EntryKind, machine: Machine, *, part: bool) -> int:
+    """How many hold a page. `part`: the entry maps one small page, maybe a part of a huge one."""
     if note.alone:
         return 1
     maps = note.maps if note.maps is not None else 1
@@ -295,23 +331,16 @@ def _references(note: Note, kind: EntryKind) -> int:
     if note.first in IN_CACHE or note.first == "ksm":
         # The cache holds it too; a merged page is never one process's own.
         return maps + 1
+    if part and "thp" in note.words and (note.references != 1 or not machine.rules.parts_are_reused):
+        # The other parts hold the huge page too.
+        return maps + 1
     return max(maps, 1)
 
 
-def _count_huge(state: BuiltState, heads: dict[int, int], counts: dict[int, int]) -> None:
-    """Pages of huge entries: one count for a hugetlb page, one for each page of the others."""
-    for entry in state.mm.page_table.large.values():
-        if entry.pfn in heads:
-            counts[entry.pfn] = heads.pop(entry.pfn)
-    for pfn, count in heads.items():
-        counts[pfn] = count
-    for span in state.mm.page_table.mapped_spans(0, 1 << 62):
-        table = span.table
-        if table is None or not table.huge or int(table.pfn[0]) not in heads:
-            continue
-        pool: Any = state.frames.system
-        pool.exists(table.pfn, heads[int(table.pfn[0])])
-        counts.pop(int(table.pfn[0]), None)
+def _children(record: RecordedState) -> int:
+    """How many children of `setup` still live, with copies of all private memory."""
+    names = [call[0] for call in record.setup]
+    return names.count("fork") - names.count("child_exit")
 
 
 def _note_far_pages(record: RecordedState, state: BuiltState) -> None:

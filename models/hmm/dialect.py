@@ -16,8 +16,8 @@ class Dialect:
 
     anywhere: a range may have gaps and areas that cannot be looked into; they are ERROR, and asking for them is EFAULT.
     Else the whole range is refused before anything is looked at.
-    by_owner: memory of the caller's own device is valid and never faulted, memory of another is faulted; else DEVICE_PRIVATE
-    says what a page is, and in a request asks for it back.
+    by_owner: memory of the caller's own device is valid and never faulted, memory of another is faulted; else
+    DEVICE_PRIVATE says what a page is, and in a request asks for it back.
     orders: entries carry the order of the CPU's entry; where the CPU may not use a page its pfn is shown all the same.
     bare_pfn_error: an entry without a page behind it is ERROR; else it is as valid as any other.
     lost_error: a page lost to a memory error is ERROR; else nothing.

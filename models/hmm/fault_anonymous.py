@@ -90,7 +90,9 @@ def _alone(mm: MemoryMap, page: int, entry: CpuEntry) -> bool:
 
 
 async def write_huge(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry) -> FaultResult | None:
-    """A write to a read-only 2 MiB entry (wp_huge_pmd()). None: the entry was split or unmapped, go on with the page."""
+    """A write to a read-only 2 MiB entry (wp_huge_pmd()). None: the entry was split or unmapped, go on with the
+    page.
+    """
     if EntryFlags.UFFD_WP in entry.flags and VmFlags.VM_UFFD_WP in vma.flags:
         return FaultResult.SIGBUS
     if vma.shared is None:

@@ -42,9 +42,9 @@ def map_object_page(mm: MemoryMap, vma: Vma, page: int, write: bool, protected: 
         return _map_driver_page(mm, vma, page)
     number = vma.object_page(page)
     private_write = write and VmFlags.VM_SHARED not in vma.flags
-    if not write and not vma.flags & (VmFlags.VM_UFFD_WP | VmFlags.VM_UFFD_MINOR) and vma.shared.kind in CACHED:
-        if _map_around(mm, vma, page):
-            return FaultResult.DONE
+    alone = write or vma.flags & (VmFlags.VM_UFFD_WP | VmFlags.VM_UFFD_MINOR) or vma.shared.kind not in CACHED
+    if not alone and _map_around(mm, vma, page):
+        return FaultResult.DONE
     pfn = _page_of_object(mm, vma, number)
     if isinstance(pfn, FaultResult):
         return pfn

@@ -87,7 +87,11 @@ async def _write_protected(mm: MemoryMap, vma: Vma, first: int, entry: LargeEntr
         return FaultResult.DONE
     new = _allocate(mm, vma, entry.order, reserved=False)
     if new is None:
-        return FaultResult.SIGBUS
+        if VmFlags.VM_NORESERVE in vma.flags or vma.object_page(first) in _cached(vma):
+            return FaultResult.SIGBUS
+        # Whoever reserved the page has the right to it: the children that share it lose it (unmap_ref_private()).
+        table.large[first] = LargeEntry(EntryKind.PRESENT, EntryFlags.WRITABLE, entry.pfn, entry.order)
+        return FaultResult.DONE
     async with mm.invalidation(first, first + vma.huge_bytes, InvalidateEvent.CLEAR):
         same = table.large.get(first) == entry
         if same:
@@ -104,7 +108,10 @@ def _allocate(mm: MemoryMap, vma: Vma, order: int, *, reserved: bool) -> int | N
     return mm.frames.system.allocate_order(order)
 
 
+def _cached(vma: Vma) -> dict[int, int]:
+    assert vma.shared is not None
+    return vma.shared.pages
+
+
 def _take(mm: MemoryMap, pfn: int) -> None:
     mm.frames.take(np.array([pfn], dtype=np.uint64))
-
-

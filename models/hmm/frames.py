@@ -29,6 +29,7 @@ HUGE_PAGES = 512
 """Pages of a 2 MiB page."""
 HUGE_BYTES = HUGE_PAGES * PAGE_BYTES
 
+
 @dataclass
 class HugePool:
     """The huge pages of one size that were set aside: how many are free, and how many of those somebody reserved."""

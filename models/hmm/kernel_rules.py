@@ -22,11 +22,14 @@ class KernelRules:
     """One release's answers where releases differ.
 
     swap_in_writable: a read of a page in swap that nobody else has maps it writable at once (do_swap_page()).
-    huge_zero_allocates: a write to the huge page of zeros gets a huge page; else the entry is split (do_huge_pmd_wp_page()).
-    hint_restores_write: after a NUMA hint the entry becomes writable wherever it may be, else only if it was
-    (do_numa_page()).
+    huge_zero_allocates: a write to the huge page of zeros gets a huge page; else the entry is split
+    (do_huge_pmd_wp_page()). hint_restores_write: after a NUMA hint the entry becomes writable wherever it may be,
+    else only if it was (do_numa_page()).
     marker_on_anonymous: userfaultfd's markers have an effect in anonymous memory too (pte_marker_handle_uffd_wp()).
-    advice_limits_huge_cache: MADV_NOHUGEPAGE keeps huge pages of the page cache from being mapped as such (do_set_pmd()).
+    parts_are_reused: a write may reuse the one mapped part of a huge page that was cut up (wp_can_reuse_anon_folio()).
+    foreign_memory_faults: a request brings pages of another device back; else it fails (hmm_vma_handle_pte()).
+    advice_limits_huge_cache: MADV_NOHUGEPAGE keeps huge pages of the page cache from being mapped as such
+    (do_set_pmd()).
     """
 
     swap_in_writable: bool
@@ -34,6 +37,8 @@ class KernelRules:
     hint_restores_write: bool
     marker_on_anonymous: bool
     advice_limits_huge_cache: bool
+    parts_are_reused: bool
+    foreign_memory_faults: bool
 
 
 HOLDS: dict[str, tuple[tuple[Release, Release], ...]] = {
@@ -42,15 +47,15 @@ HOLDS: dict[str, tuple[tuple[Release, Release], ...]] = {
     "hint_restores_write": (((6, 2), NEVER),),
     "marker_on_anonymous": (((6, 4), NEVER),),
     "advice_limits_huge_cache": (((6, 12), NEVER),),
+    "parts_are_reused": ((FIRST, (6, 7)),),
+    "foreign_memory_faults": ((FIRST, (5, 7)), ((5, 19), NEVER)),
 }
 """For each field of KernelRules the releases it is true for: from the first, up to but not including the second."""
 
 
 def kernel_rules(release: Release) -> KernelRules:
     """The rules of a release, given as (6, 1)."""
-    return KernelRules(
-        **{name: any(first <= release < end for first, end in spans) for name, spans in HOLDS.items()}
-    )
+    return KernelRules(**{name: any(first <= release < end for first, end in spans) for name, spans in HOLDS.items()})
 
 
 def release_of(name: str) -> Release:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.arrays import PAGE_BYTES, Flags, Words
+from models.arrays import PAGE_BYTES, Bytes, Flags, Words
 from models.hmm.dialect import Dialect
 from models.hmm.page_table import EntryFlags, EntryKind, LargeEntry, Span
 from models.hmm.range import EntryWords
@@ -20,8 +20,9 @@ HUGE_ORDER = 9
 class Seen:
     """What n pages are: the words that tell it, and bool[n] for each property.
 
-    valid, writable: the CPU may use it so. device_private: memory of a device that is valid. migrating: a request waits.
-    refused: nothing can come of a request. bare: no page stands behind the entry, so a request that needs no fault fails.
+    valid, writable: the CPU may use it so. device_private: memory of a device that is valid. migrating: a request
+    waits. refused: nothing can come of a request. bare: no page stands behind the entry, so a request that needs no
+    fault fails.
     """
 
     words: Words
@@ -35,12 +36,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks: its words, its dialect, the page of zeros, and the memory of its own device (None: it has none)."""
+    """Who looks: its words, its dialect, the page of zeros, and the memory of its own device (None: it has none).
+
+    `foreign_faults`: a request brings pages of other devices back; else nothing can come of it.
+    """
 
     words: EntryWords
     dialect: Dialect
     zero_pfn: int
     own: Window | None = None
+    foreign_faults: bool = True
 
     def look(self, span: Span) -> Seen:
         """The span's part of the page table."""
@@ -54,6 +59,8 @@ class Viewer:
         valid = usable | device_private
         writable = valid & ((flags & np.uint8(EntryFlags.WRITABLE)) != 0)
         refused = (kind == EntryKind.HWPOISON) | (kind == EntryKind.UNKNOWN)
+        if not self.foreign_faults:
+            refused |= (kind == EntryKind.DEVICE_PRIVATE) & ~device_private
         bare = self._bare(present, flags, pfn, table.huge)
         words = np.full(kind.size, self.words.none, dtype=np.uint64)
         mapped = self._mapped(pfn, valid, writable, device_private)
@@ -95,7 +102,7 @@ class Viewer:
         own &= pfn < np.uint64(self.own.base + self.own.count)
         return own
 
-    def _bare(self, present: Flags, flags: Words, pfn: Words, huge: bool) -> Flags:
+    def _bare(self, present: Flags, flags: Bytes, pfn: Words, huge: bool) -> Flags:
         """Which entries have no page behind them that HMM would show (vm_normal_page(), is_zero_pfn())."""
         if not self.dialect.bare_pfn_error or huge:
             return np.zeros(pfn.size, dtype=np.bool_)

@@ -22,7 +22,7 @@ from models.hmm.frames import HUGE_BYTES, Frames
 from models.hmm.kernel_rules import RULES_2018, KernelRules
 from models.hmm.notifiers import IntervalNotifiers, InvalidateEvent, MmuNotifier, MmuNotifierRange
 from models.hmm.page_table import EntryFlags, EntryKind, PageTable
-from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags
+from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags, page_up, protection_flags
 from models.hmm.vma import Backing, SharedObject, Vma, VmaList, VmFlags
 from models.host_events import Journal
 from models.preemption import Preemption, ReadWriteLock
@@ -48,7 +48,8 @@ class MemoryMap:
 
     Attributes: `number` tells address spaces apart; `vmas`; `page_table`; `mmap_lock`; `open_invalidations`, those that
     were started and have not ended; `intervals`, the interval notifiers; `hmm`, set once a device mirrors the space;
-    `journal`, what happened; `rules`, the kernel's; `undecided`, who is asked what no address space knows (no by default).
+    `journal`, what happened; `rules`, the kernel's; `undecided`, who is asked what no address space knows (no by
+    default).
     """
 
     def __init__(
@@ -121,13 +122,13 @@ class MemoryMap:
         `may_write` False: the area can never be made writable (a shared mapping of a read-only file).
         Errors: HmmError EINVAL, ENOMEM, EEXIST (MAP_FIXED_NOREPLACE), EACCES (PROT_WRITE without may_write).
         """
-        end_of_length = _page_up(length)
+        end_of_length = page_up(length)
         shared = MapFlags.MAP_SHARED in flags
         if length <= 0 or shared == (MapFlags.MAP_PRIVATE in flags):
             raise HmmError("EINVAL", "a length above 0 and one of MAP_PRIVATE and MAP_SHARED are needed")
         if Prot.PROT_WRITE in prot and not may_write:
             raise HmmError("EACCES", "the area may not be written")
-        properties = _protection(prot) | VmFlags.VM_MAYREAD
+        properties = protection_flags(prot) | VmFlags.VM_MAYREAD
         if may_write:
             properties |= VmFlags.VM_MAYWRITE
         if shared:
@@ -145,11 +146,11 @@ class MemoryMap:
 
         Returns the address; the area is VM_IO | VM_PFNMAP, or VM_MIXEDMAP if `mixed`. Errors: as mmap().
         """
-        end_of_length = _page_up(length)
+        end_of_length = page_up(length)
         if length <= 0:
             raise HmmError("EINVAL", "a length above 0 is needed")
         kind = VmFlags.VM_MIXEDMAP if mixed else VmFlags.VM_IO | VmFlags.VM_PFNMAP
-        properties = _protection(prot) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE | VmFlags.VM_SHARED | kind
+        properties = protection_flags(prot) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE | VmFlags.VM_SHARED | kind
         entry_flags = EntryFlags.SPECIAL
         if Prot.PROT_WRITE in prot:
             entry_flags |= EntryFlags.WRITABLE
@@ -180,18 +181,21 @@ class MemoryMap:
             self.vmas.split(start)
             self.vmas.split(end)
             for area in self.vmas.overlapping(start, end):
-                flags = area.flags & ~PROTECTION_FLAGS | _protection(prot)
+                flags = area.flags & ~PROTECTION_FLAGS | protection_flags(prot)
                 if flags == area.flags:
                     continue
                 area.flags = flags
-                async with self.invalidation(area.start, area.end, InvalidateEvent.PROTECTION_VMA):
+                mapped = self.page_table.mapped_spans(area.start, area.end)
+                if not mapped:
+                    continue  # Nobody has to be told of tables that are not there (change_pmd_range()).
+                async with self.invalidation(mapped[0].start, area.end, InvalidateEvent.PROTECTION_VMA):
                     await self._change_protection(area)
             self.vmas.merge_around(start, end)
 
     async def brk(self, end: int) -> int:
         """Let the heap end at `end`; returns where it ends now (unchanged if that cannot be)."""
         async with self.mmap_lock.write():
-            old_top, new_top = _page_up(self.brk_end), _page_up(end)
+            old_top, new_top = page_up(self.brk_end), page_up(end)
             if end < HEAP_START:
                 return self.brk_end
             if new_top < old_top:
@@ -199,7 +203,7 @@ class MemoryMap:
             elif new_top > old_top:
                 if new_top > TASK_SIZE or self.vmas.overlapping(old_top, new_top):
                     return self.brk_end
-                properties = _protection(READ_WRITE) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE
+                properties = protection_flags(READ_WRITE) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE
                 self.vmas.insert(Vma(self, old_top, new_top, properties))
             self.brk_end = end
         return end
@@ -211,7 +215,7 @@ class MemoryMap:
 
         Errors: HmmError EINVAL, EFAULT (not one mapping), ENOMEM (no room, or it would have to move and may not).
         """
-        old_length, new_length = _page_up(old_length), _page_up(new_length)
+        old_length, new_length = page_up(old_length), page_up(new_length)
         fixed = RemapFlags.MREMAP_FIXED in flags
         if new_length == 0 or (fixed and RemapFlags.MREMAP_MAYMOVE not in flags):
             raise HmmError("EINVAL", "a new length above 0 is needed, and MREMAP_MAYMOVE with MREMAP_FIXED")
@@ -393,15 +397,7 @@ class MemoryMap:
         return areas
 
     def _checked_range(self, start: int, length: int) -> int:
-        end = start + _page_up(length)
+        end = start + page_up(length)
         if start % PAGE_BYTES or start < 0 or length <= 0 or end > TASK_SIZE:
             raise HmmError("EINVAL", "an aligned start and a length inside the address space are needed")
         return end
-
-
-def _page_up(length: int) -> int:
-    return -(-length // PAGE_BYTES) * PAGE_BYTES
-
-
-def _protection(prot: Prot) -> VmFlags:
-    return VmFlags(int(prot & (Prot.PROT_READ | Prot.PROT_WRITE | Prot.PROT_EXEC)))

@@ -80,8 +80,8 @@ class NumberedFrames(Frames):
     `batched`: pages that an LRU batch may hold; `far`: pages of another node than the processors'.
     """
 
-    def __init__(self, known: int, zero_pfn: int) -> None:
-        self.system: NumberPool = NumberPool(0, known)
+    def __init__(self, known: int, zero_pfn: int, new: int = MOST_NEW_PAGES) -> None:
+        self.system: NumberPool = NumberPool(0, known, new)
         self.pagemaps = []
         self.spaces = []
         self.migrations = {}

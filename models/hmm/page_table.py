@@ -20,7 +20,9 @@ from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
 SPAN_SHIFT = 21
 """log2 of the bytes of one page-table page."""
 DIRECTORY_SHIFTS = (30, 39, 48)
-"""log2 of the bytes that one table of each higher level spans: of 2 MiB entries, of 1 GiB entries, of 512 GiB entries."""
+"""log2 of the bytes that one table of each higher level spans: of 2 MiB entries, of 1 GiB entries, of 512 GiB
+entries.
+"""
 
 
 class EntryKind(IntEnum):

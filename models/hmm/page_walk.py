@@ -126,15 +126,14 @@ class PageWalk:
     async def _finish(self, part: Part) -> bool:
         """Write the part's entries up to the first that has to be faulted or waited for, and do that.
 
-        Returns whether something was done, so that it has to be looked at again. Errors: HmmError EFAULT, EPERM, ENOMEM,
-        EBUSY.
+        Returns whether something was done, so that it has to be looked at again. Errors: HmmError EFAULT, EPERM,
+        ENOMEM, EBUSY.
         """
         seen = part.seen
         count = seen.words.size
         entries = self._pfns[self.done : self.done + count]
         if not self._fault:
-            entries[:] = seen.words
-            self.done += count
+            self._write(entries, seen.words)
             return False
         requests = self._viewer.words.requests(entries)
         if part.first_only:
@@ -146,8 +145,7 @@ class PageWalk:
         need, write = self._needs(requests, seen)
         acts = need | (requests.fault & seen.bare)
         if not bool(acts.any()):
-            entries[:] = seen.words
-            self.done += count
+            self._write(entries, seen.words)
             return False
         if part.barred:
             raise HmmError("EFAULT", f"the page at {part.start:#x} cannot be looked at", part.start)
@@ -156,8 +154,7 @@ class PageWalk:
         if part.joint:
             place, write_fault = part.start, bool(write.any() if self._viewer.dialect.joint_requests else write[first])
         else:
-            entries[:first] = seen.words[:first]
-            self.done += first
+            self._write(entries[:first], seen.words[:first])
             place, write_fault = part.start + first * PAGE_BYTES, bool(write[first])
         if seen.refused[first] or not need[first]:
             raise HmmError("EFAULT", f"the page at {place:#x} cannot be had", place)
@@ -166,6 +163,11 @@ class PageWalk:
         else:
             await self._fault_pages(part.vma, place, part.end, write_fault)
         return True
+
+    def _write(self, entries: Words, words: Words) -> None:
+        """The next entries are final. Bits of the driver's own stay in them."""
+        entries[:] = words | (entries & np.uint64(self._viewer.words.sticky))
+        self.done += words.size
 
     def _needs(self, requests: Requests, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         """bool[n] each: which pages need a fault, and which of these for writing (hmm_pte_need_fault())."""
@@ -214,4 +216,3 @@ class PageWalk:
         if entry.kind is not EntryKind.PRESENT or EntryFlags.PROTNONE in entry.flags:
             return False
         return entry.writable or not write
-

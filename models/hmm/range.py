@@ -61,8 +61,9 @@ class EntryWords:
     """The words of one range, whichever form it has. A flag of 0 is left out of entries and never asked for.
 
     `order_shift`: where entries carry their order, 0 for nowhere. Of an entry on the way in only the bits in
-    `pfn_flags_mask` count, and `default_flags` count as if they were in every entry. `marks_ask`: NONE, ERROR and SPECIAL
-    are no more than their bits on the way in; else they ask for nothing.
+    `pfn_flags_mask` count, and `default_flags` count as if they were in every entry. `marks_ask`: NONE, ERROR and
+    SPECIAL are no more than their bits on the way in; else they ask for nothing. `sticky`: bits of the driver's own,
+    which stay.
     """
 
     valid: int
@@ -77,6 +78,7 @@ class EntryWords:
     default_flags: int = 0
     pfn_flags_mask: int = WORD_MASK
     marks_ask: bool = False
+    sticky: int = 0
 
     def requests(self, pfns: Words) -> Requests:
         """What the entries uint64[n] ask for."""
@@ -111,9 +113,9 @@ class HmmRange:
     """A range [start, end) of `vma`; `pfns` uint64[pages] holds requests on the way in and results on the way out.
 
     `flags` and `values` are the driver's words: six flags and no values (first form), or three and three (merged form).
-    `valid` says, while the range is tracked, that nothing in it was invalidated. `default_flags` are asked for every page,
-    and of the entries themselves only the bits in `pfn_flags_mask` count, as since Linux 5.2. The fields keep the kernel's
-    names.
+    `valid` says, while the range is tracked, that nothing in it was invalidated. `default_flags` are asked for every
+    page, and of the entries themselves only the bits in `pfn_flags_mask` count, as since Linux 5.2. The fields keep
+    the kernel's names.
     """
 
     vma: Vma

@@ -20,14 +20,16 @@ from models.hmm.notifiers import MmuIntervalNotifier
 from models.hmm.page_walk import PageWalk
 from models.hmm.range import EntryWords
 
+WORD_BITS = 64
+
 
 @dataclass(eq=False)
 class NotifiedRange:
     """struct hmm_range of the present call; the fields keep the kernel's names.
 
-    `hmm_pfns` uint64[pages]: requests on the way in (VALID: the page; VALID and WRITE: a writable page), of which only the
-    bits in `pfn_flags_mask` count; `default_flags` are asked for every page. Results on the way out. `fmt`: the kernel's
-    format. `dev_private_owner`: the device memory whose pages are to be shown; others are brought back.
+    `hmm_pfns` uint64[pages]: requests on the way in (VALID: the page; VALID and WRITE: a writable page), of which
+    only the bits in `pfn_flags_mask` count; `default_flags` are asked for every page. Results on the way out. `fmt`:
+    the kernel's format. `dev_private_owner`: the device memory whose pages are to be shown; others are brought back.
     """
 
     notifier: MmuIntervalNotifier
@@ -41,7 +43,9 @@ class NotifiedRange:
     dev_private_owner: DevicePagemap | None = None
 
     def words(self) -> EntryWords:
-        """The format's words."""
+        """The format's words. Bits that are neither flags of HMM nor pfn nor order belong to the driver, and stay."""
+        known = self.fmt.valid | self.fmt.write | self.fmt.error
+        orders = ((1 << self.fmt.order_width) - 1) << self.fmt.order_shift
         return EntryWords(
             valid=self.fmt.valid,
             write=self.fmt.write,
@@ -55,6 +59,7 @@ class NotifiedRange:
             default_flags=self.default_flags,
             pfn_flags_mask=self.pfn_flags_mask,
             marks_ask=True,
+            sticky=((1 << WORD_BITS) - 1) ^ self.fmt.pfn_mask ^ (known | orders),
         )
 
 
@@ -81,5 +86,5 @@ async def hmm_range_fault(mm: MemoryMap, hmm_range: NotifiedRange) -> None:
             raise HmmError("EBUSY", "the range was invalidated since the sequence was read")
 
     own = hmm_range.dev_private_owner.window if hmm_range.dev_private_owner is not None else None
-    viewer = Viewer(hmm_range.words(), PRESENT_CALL, mm.frames.zero_pfn, own)
+    viewer = Viewer(hmm_range.words(), PRESENT_CALL, mm.frames.zero_pfn, own, mm.rules.foreign_memory_faults)
     await PageWalk(mm, hmm_range.start, hmm_range.hmm_pfns, viewer, fault=True, still_good=still_good).run()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls of 2018: hmm_vma_get_pfns(), hmm_vma_fault(), hmm_vma_range_done() (mm/hmm.c of Linux 4.17).
 
-They keep the documented contract, not the early defects: a fault result is looked up again, an entry is judged by its own
-request before it is overwritten, `block` has its documented effect, a write fault where writing is not allowed ends with
-EPERM, an invalidated range keeps its words. Source: docs/host.md, "Asking HMM".
+They keep the documented contract, not the early defects: a fault result is looked up again, an entry is judged by its
+own request before it is overwritten, `block` has its documented effect, a write fault where writing is not allowed
+ends with EPERM, an invalidated range keeps its words. Source: docs/host.md, "Asking HMM".
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ async def hmm_vma_get_pfns(hmm_range: HmmRange) -> None:
     """Write what the CPU's page table says now into range.pfns; nothing is faulted. The mmap lock is held for reading.
 
     Afterwards the range is tracked, and the caller must call hmm_vma_range_done() exactly once.
-    Errors: HmmError EINVAL (range not inside one area, no mirror; a special or hugetlb area: all entries SPECIAL), EPERM
-    (the area may not be read: all entries NONE). Then the range is not tracked.
+    Errors: HmmError EINVAL (range not inside one area, no mirror; a special or hugetlb area: all entries SPECIAL),
+    EPERM (the area may not be read: all entries NONE). Then the range is not tracked.
     """
     hmm, viewer = _begin(hmm_range)
     await PageWalk(hmm.mm, hmm_range.start, hmm_range.pfns, viewer, fault=False).run()
