@@ -33,6 +33,7 @@ def map_anonymous(mm: MemoryMap, vma: Vma, page: int, write: bool, protected: bo
     if _huge_fits(mm, vma, page):
         if VmFlags.VM_UFFD_MISSING in vma.flags:
             return FaultResult.SIGBUS
+        vma.anonymous_pages = True
         if _map_huge(mm, page, write):
             return FaultResult.DONE
     mm.page_table.ensure_table(page)
@@ -40,6 +41,7 @@ def map_anonymous(mm: MemoryMap, vma: Vma, page: int, write: bool, protected: bo
         return FaultResult.SIGBUS
     flags = EntryFlags.UFFD_WP if protected else EntryFlags.NONE
     if write:
+        vma.anonymous_pages = True
         flags = flags or EntryFlags.WRITABLE
         mm.page_table.set(page, EntryKind.PRESENT, mm.frames.system.allocate(), flags)
     else:
@@ -77,7 +79,9 @@ async def write_protected(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry) -
     if VmFlags.VM_SHARED in vma.flags or _alone(mm, page, entry):
         # Nobody is told: a mirror that only read stays right.
         mm.page_table.set(page, EntryKind.PRESENT, entry.pfn, entry.flags | EntryFlags.WRITABLE)
+        mm.frames.shared_once.discard(entry.pfn)
         return FaultResult.DONE
+    vma.anonymous_pages = True
     await _copy_on_write(mm, page, entry)
     return FaultResult.DONE
 

@@ -302,6 +302,9 @@ class Frames:
         """Whether the page lies in the memory of another node than the processors': here there is only one."""
         return False
 
+    def note_far(self, pfns: range) -> None:
+        """These pages lie in the memory of another node than the processors': here nothing comes of it."""
+
     def words(self, pfn: int) -> Words:
         """A page's bytes as a view uint64[512]."""
         return self.pool_of(pfn).words(pfn)

@@ -104,3 +104,7 @@ class NumberedFrames(Frames):
     def is_far(self, pfn: int) -> bool:
         """Whether the page lies in the memory of another node than the processors'."""
         return pfn in self.far
+
+    def note_far(self, pfns: range) -> None:
+        """These pages lie in the memory of another node than the processors'."""
+        self.far.update(pfns)

@@ -246,6 +246,14 @@ class PageTable:
         index = _index(va)
         table.kind[index], table.flags[index], table.pfn[index] = kind, flags, pfn
 
+    def mark_dirty(self, va: int) -> None:
+        """Note that the page of `va` was written through its entry; a huge entry has one note for all."""
+        table = self._tables[va >> SPAN_SHIFT]
+        if table.huge:
+            table.flags |= np.uint8(EntryFlags.DIRTY)
+        else:
+            table.flags[_index(va)] |= np.uint8(EntryFlags.DIRTY)
+
     def set_huge(self, va: int, pfn: int, flags: EntryFlags) -> None:
         """Map the 2 MiB around `va` by one huge entry to the 512 pages from `pfn`."""
         table = LeafTable()
