@@ -28,6 +28,7 @@ from models.conform.notes import InexpressibleError
 from models.conform.pfns import PfnRelation
 from models.conform.records import (
     RecordedEvent,
+    RecordedOperation,
     RecordedRequest,
     RecordedStale,
     RecordedState,
@@ -36,7 +37,7 @@ from models.conform.records import (
     page_number,
 )
 from models.conform.state import BuiltState, Machine, build_state
-from models.conform.steps import perform
+from models.conform.steps import Surroundings, learn_files, perform
 from models.formats import EntryFormat
 from models.hmm.errors import HmmError
 from models.hmm.fault_result import Undecided
@@ -97,7 +98,15 @@ def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
 class Bench:
     """One record's state with a watched range."""
 
-    def __init__(self, record: RecordedState, machine: Machine, fmt: EntryFormat, seq: int) -> None:
+    def __init__(
+        self,
+        record: RecordedState,
+        machine: Machine,
+        fmt: EntryFormat,
+        seq: int,
+        watched: tuple[int, int] | None = None,
+    ) -> None:
+        """`watched`: the range that is watched, if it is not the record's."""
         self.record = record
         self.machine = machine
         self.fmt = fmt
@@ -110,7 +119,7 @@ class Bench:
         for pagemap in (self.state.pagemap, self.state.foreign):
             if pagemap is not None:
                 pagemap.migrate_to_ram = self._migrate_to_ram
-        self.notifier = MmuIntervalNotifier(record.addr, record.end, self._note)
+        self.notifier = MmuIntervalNotifier(*(watched or (record.addr, record.end)), self._note)
         self.mm.intervals.insert(self.notifier)
         system = self.state.frames.system
         self.relation = PfnRelation(system.first_new, system.first_pfn + system.count)
@@ -133,7 +142,7 @@ class Bench:
         return any(event.e is InvalidateEvent.CLEAR and (event.s, event.t) in copied for event in self.recorded_events)
 
     def _huge_afterwards(self, va: int) -> bool:
-        if not isinstance(self.record, RecordedRequest):
+        if not isinstance(self.record, RecordedRequest | RecordedOperation):
             return False
         page = page_number(va, self.record)
         return any(first <= page < first + count and level > 1 for first, count, _, level, _ in self.record.post)
@@ -175,6 +184,30 @@ class Bench:
             self.mm.mmap_lock.release_read()
         return 0
 
+    def surroundings(self, base: int) -> Surroundings:
+        """What recorded calls are made in; `base`: the address of their page 0."""
+        around = Surroundings(self.mm, base, self.state.pagemap, self._ask_as_driver, self.machine.tracks_soft_dirty)
+        around.children.extend([None] * self.state.children)
+        return around
+
+    async def _ask_as_driver(self, start: int, pages: int, default_flags: int, mask: int, own: bool) -> None:
+        """Call hmm_range_fault() until the sequence holds, or it fails."""
+        for _ in range(MOST_TRIES):
+            seq = await self.mm.intervals.read_begin(self.notifier)
+            words = np.zeros(pages, dtype=np.uint64)
+            owner = self.state.pagemap if own else None
+            end = start + pages * PAGE_BYTES
+            asked = NotifiedRange(self.notifier, seq, start, end, words, self.fmt, default_flags, mask, owner)
+            async with self.mm.mmap_lock.read():
+                try:
+                    await hmm_range_fault(self.mm, asked)
+                except HmmError as error:
+                    if error.errno != "EBUSY":
+                        return
+                    continue
+            if not self.mm.intervals.read_retry(self.notifier, seq):
+                return
+
     def model_entries(self) -> ModelEntries:
         """The model's page table in the watched range."""
         count = self.record.n
@@ -211,15 +244,15 @@ class Bench:
 
 def judge_request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Judgement:
     """The verdict on a request."""
-    return _judged(lambda: _request(record, machine, fmt))
+    return judged(lambda: _request(record, machine, fmt))
 
 
 def judge_stale(record: RecordedStale, machine: Machine, fmt: EntryFormat) -> Judgement:
     """The verdict on a look with a lost sequence."""
-    return _judged(lambda: _stale(record, machine, fmt))
+    return judged(lambda: _stale(record, machine, fmt))
 
 
-def _judged(judge: Any) -> Judgement:
+def judged(judge: Any) -> Judgement:
     try:
         judgement: Judgement = judge()
     except (DifferenceError, InexpressibleError, WaitsForeverError) as error:
@@ -268,7 +301,9 @@ def _request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Jud
 def _stale(record: RecordedStale, machine: Machine, fmt: EntryFormat) -> Judgement:
     bench = Bench(record, machine, fmt, record.seq)
     bench.recorded_events = record.ev
-    run_alone(perform(record.calls, bench.mm, record.addr))
+    around = bench.surroundings(record.addr)
+    learn_files(around, record.setup)
+    run_alone(perform(record.calls, around))
     array = np.zeros(record.n, dtype=np.uint64)
     result = bench.ask(array, record.seq)
     lost = bench.mm.intervals.read_retry(bench.notifier, record.seq)

@@ -30,8 +30,14 @@ class NumberPool(FramePool):
         self._poisoned = np.zeros(self.count, dtype=np.bool_)
 
     def allocate(self) -> int:
-        """A new page with one reference. Errors: HmmError ENOMEM if there are no numbers left."""
-        return self.allocate_order(0)
+        """A new page with one reference; one that nobody has, if all were there. Errors: HmmError ENOMEM."""
+        if self._next < self.first_pfn + self.count:
+            return self.allocate_order(0)
+        free = np.flatnonzero(self._references == 0)
+        if not free.size:
+            raise HmmError("ENOMEM", "no page is left")
+        self._references[free[0]] = 1
+        return self.first_pfn + int(free[0])
 
     def allocate_huge(self) -> int:
         """The first pfn of 512 consecutive aligned new pages with one reference each. Errors: as allocate()."""
