@@ -35,6 +35,7 @@ from models.tests.present_bench import (
 
 WRITABLE, SPECIAL = EntryFlags.WRITABLE, EntryFlags.SPECIAL
 PROTNONE, UFFD_WP, DEVMAP, ALONE = EntryFlags.PROTNONE, EntryFlags.UFFD_WP, EntryFlags.DEVMAP, EntryFlags.ALONE
+UFFD = READ_WRITE | VmFlags.VM_UFFD_MISSING
 SHARED = READ_WRITE | VmFlags.VM_SHARED
 HUGE_AREA = READ_WRITE | VmFlags.VM_HUGEPAGE
 HUGETLB = READ_WRITE | VmFlags.VM_HUGETLB
@@ -125,7 +126,7 @@ STATES: dict[str, tuple[Callable[[PresentBench], None], Answers, Answers, Answer
     "hole, read-only area": (hole(READ_ONLY), ["0"], ["V"], ["EPERM"]),
     "hole for a huge page": (hole(HUGE_AREA), ["0"], ["V+9"], ["VW+9"]),
     "none": (one(EntryKind.NONE), ["0"], ["V"], ["VW"]),
-    "none, userfaultfd": (one(EntryKind.NONE, area=READ_WRITE | VmFlags.VM_UFFD_MISSING), ["0"], ["EFAULT"], ["EFAULT"]),
+    "none, userfaultfd": (one(EntryKind.NONE, area=UFFD), ["0"], ["EFAULT"], ["EFAULT"]),
     "marker": (one(EntryKind.MARKER), ["0"], ["V"], ["VW"]),
     "shared by two": (one(PRESENT, references=2), ["V"], ["V"], COPIED),
     "read-only, alone": (one(PRESENT), ["V"], ["V"], ["VW"]),
