@@ -6,6 +6,8 @@ Source: docs/conformance.md, "Operations".
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.arrays import PAGE_BYTES, Flags
@@ -24,6 +26,7 @@ from models.conform.state import Machine
 from models.conform.steps import learn_files, perform
 from models.formats import EntryFormat
 from models.hmm.kernel_rules import Release
+from models.hmm.memory_map import MemoryMap
 from models.hmm.page_table import EntryFlags, EntryKind
 
 SWAP_TYPE_SHIFT = np.uint64(59)
@@ -45,6 +48,7 @@ def _operation(record: RecordedOperation, machine: Machine, fmt: EntryFormat) ->
     bench.recorded_events = record.ev
     around = bench.surroundings(record.base)
     learn_files(around, record.setup)
+    around.children[:] = [_child(bench, record) for _ in range(bench.state.children)]
     _learn_contents(bench, record)
     run_alone(perform(record.calls, around))
     mine, theirs = [_seen(event, bench) for event in bench.events], [_recorded(event) for event in record.ev]
@@ -52,6 +56,21 @@ def _operation(record: RecordedOperation, machine: Machine, fmt: EntryFormat) ->
     if record.post and not relation:
         relation = _compare_page_table(bench, record, machine)
     return bench.verdict(relation)
+
+
+def _child(bench: Bench, record: RecordedOperation) -> MemoryMap:
+    """A child that `setup` made and that still lives: it maps what the record says several map."""
+    parent = bench.mm
+    child = MemoryMap(parent.host, parent.frames, rules=parent.rules)
+    for area in parent.vmas:
+        child.vmas.insert(replace(area, mm=child), merge=False)
+    for page in range(record.n):
+        note, va = bench.state.note(page), record.addr + page * PAGE_BYTES
+        entry = parent.page_table.lookup(va)
+        several = note.first == "anon" and note.maps is not None and note.maps > 1
+        if several and entry.kind is EntryKind.PRESENT and not entry.huge:
+            child.page_table.set(va, entry.kind, entry.pfn, entry.flags)
+    return child
 
 
 def _learn_contents(bench: Bench, record: RecordedOperation) -> None:

@@ -67,7 +67,9 @@ async def _move(
         await unmerge(mm, area, old, old + old_length)
     moved = replace(area, start=new, end=new + new_length, offset=area.object_page(old))
     mm.vmas.insert(moved, merge=False)
-    async with mm.invalidation(old, old + old_length, InvalidateEvent.UNMAP):
+    hugetlb = VmFlags.VM_HUGETLB in area.flags
+    event = InvalidateEvent.CLEAR if hugetlb else InvalidateEvent.UNMAP
+    async with mm.invalidation(old, old + old_length, event):
         await _move_entries(mm, area, old, old + old_length, new - old)
     if not stays:
         await unmap(mm, old, old + old_length)

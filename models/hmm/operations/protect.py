@@ -156,15 +156,17 @@ def _change_table(mm: MemoryMap, area: Vma, table: LeafTable, part: slice, chang
     if change.release:
         flags[:] &= ~uffd
         kind[kind == EntryKind.MARKER] = EntryKind.NONE
-    if change.upgrade or change.release:
+    if change.upgrade or (change.release and not mm.rules.private_upgrade_needs_dirty):
         for index in np.flatnonzero(present & ((flags & writable) == 0)):
             if _may_upgrade(mm, area, EntryFlags(int(flags[index])), int(pfn[index])):
                 flags[index] |= writable
 
 
 def _may_hint(mm: MemoryMap, table: LeafTable, part: slice) -> np.ndarray:
-    """bool[n]: entries that may be hidden: a page that nobody else has, on no other node than somebody asked for."""
-    return table.counted(part) & np.array([mm.frames.references(int(pfn)) == 1 for pfn in table.pfn[part]], dtype=bool)
+    """bool[n]: entries that may be hidden: of a page that nobody else has, in the memory of another node."""
+    wanted = [mm.frames.is_far(int(pfn)) for pfn in table.pfn[part]]
+    alone = [far and mm.frames.references(int(pfn)) == 1 for far, pfn in zip(wanted, table.pfn[part], strict=True)]
+    return table.counted(part) & np.array(alone, dtype=np.bool_)
 
 
 def _may_upgrade(mm: MemoryMap, area: Vma, flags: EntryFlags, pfn: int) -> bool:
