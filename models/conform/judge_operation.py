@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded operations: the calls are made in the model, and what it told the watched range is compared, and what is left.
+"""Recorded operations: the calls are made in the model; what it told the watched range and what is left is compared.
 
 Source: docs/conformance.md, "Operations".
 """
@@ -91,7 +91,7 @@ def _learn_contents(bench: Bench, record: RecordedOperation) -> None:
 
 
 Row = tuple[str, str, str, int, int, int]
-"""Of an event: its kind, start, end, sequence, whether its owner is the recording module's device, whether it may wait."""
+"""Of an event: kind, start, end, sequence, whether the recording module's device owns it, whether it may wait."""
 
 
 def _seen(event: SeenEvent, bench: Bench) -> Row:

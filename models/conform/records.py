@@ -215,9 +215,7 @@ def _checked_stale(path: Path, line: int, raw: dict[str, Any], information: Kern
     return record
 
 
-def _checked_operation(
-    path: Path, line: int, raw: dict[str, Any], information: KernelInformation
-) -> RecordedOperation:
+def _checked_operation(path: Path, line: int, raw: dict[str, Any], information: KernelInformation) -> RecordedOperation:
     raw = {"addr": 0, "n": 1, "def": 0, "mask": 0, "owner": 0, "vmas": [], "pre": [], "backing": [], "pages": []} | raw
     raw |= {"setup": raw.get("setup", []), "calls": raw.get("calls", []), "post": raw.get("post", [])}
     record = validated(RecordedOperation, path, line, raw)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recorded calls, made in the model: system calls, accesses of the CPU, what a device does, settings; by their names.
+"""The recorded calls, made in the model by their names: system calls, accesses of the CPU, a device's acts, settings.
 
 Source: models/data/kernel/README.md, `setup` and `calls`; the calls themselves are those of models/hmm.
 """
@@ -16,6 +16,7 @@ from models.hmm.cpu import cpu_read, cpu_write
 from models.hmm.errors import CpuAccessError, HmmError
 from models.hmm.fork import fork
 from models.hmm.memory_map import MemoryMap
+from models.hmm.migration import migrate_vma
 from models.hmm.numbered_frames import NumberedPagemap
 from models.hmm.operations.exclusive import get_page, make_device_exclusive_range, populate
 from models.hmm.operations.huge import cut_area
@@ -25,9 +26,8 @@ from models.hmm.operations.protect import Change, change_protection, clear_soft_
 from models.hmm.operations.reclaim import migrate_folio
 from models.hmm.page_table import CpuEntry, EntryFlags, EntryKind
 from models.hmm.reverse_map import folio_of, users
-from models.hmm.migration import migrate_vma
-from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags, protection_flags
-from models.hmm.vma import Backing, SharedObject, Vma, VmFlags
+from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags
+from models.hmm.vma import Backing, SharedObject, VmFlags
 
 PROTECTIONS = {"r": Prot.PROT_READ, "w": Prot.PROT_WRITE, "x": Prot.PROT_EXEC}
 FAILED = "errno="
@@ -404,7 +404,16 @@ async def _nothing(around: Surroundings, arguments: list[Any]) -> None:
     """The call changes no entry."""
 
 
-MAY_FAIL = ("write_file", "migrate_to_dev", "migrate_to_sys", "device_exclusive", "madvise", "move_pages", "read", "write")
+MAY_FAIL = (
+    "write_file",
+    "migrate_to_dev",
+    "migrate_to_sys",
+    "device_exclusive",
+    "madvise",
+    "move_pages",
+    "read",
+    "write",
+)
 """Calls that may fail for a reason that no address space knows of."""
 
 STEPS: dict[str, Step] = {

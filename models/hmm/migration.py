@@ -15,8 +15,8 @@ from models.arrays import PAGE_BYTES
 from models.hmm.errors import HmmError
 from models.hmm.frames import Frames
 from models.hmm.notifiers import InvalidateEvent
-from models.hmm.page_table import CpuEntry, EntryFlags, EntryKind
 from models.hmm.operations.huge import split_folio
+from models.hmm.page_table import CpuEntry, EntryFlags, EntryKind
 from models.hmm.reverse_map import MAPPED, Folio, change_entries, entries_of
 from models.hmm.vma import Vma, VmFlags
 

@@ -415,9 +415,7 @@ def test_range_fault_sticky_bits_and_orders_of_linux_6_16() -> None:
     bench.huge(flags=WRITABLE)
     fmt = format_by_name("linux_6_16")
     array = np.array([1 << 60, 0], dtype=np.uint64)
-    made = NotifiedRange(
-        bench.notifier, bench.sequence(), PLACE, PLACE + 2 * PAGE_BYTES, array, fmt
-    )
+    made = NotifiedRange(bench.notifier, bench.sequence(), PLACE, PLACE + 2 * PAGE_BYTES, array, fmt)
     run_alone(bench.mm.mmap_lock.acquire_read())
     run_alone(hmm_range_fault(bench.mm, made))
     assert [int(word) for word in array] == [VALID | WRITE | 1 << 60 | 9 << 53 | 4096, VALID | WRITE | 9 << 53 | 4097]

@@ -59,9 +59,7 @@ def _grow(mm: MemoryMap, area: Vma, end: int, grown_end: int) -> bool:
     return True
 
 
-async def _move(
-    mm: MemoryMap, area: Vma, old: int, old_length: int, new: int, new_length: int, *, stays: bool
-) -> None:
+async def _move(mm: MemoryMap, area: Vma, old: int, old_length: int, new: int, new_length: int, *, stays: bool) -> None:
     """Move entries to a copy of the area, and unmap where they were (move_vma())."""
     if VmFlags.VM_MERGEABLE in area.flags:
         await unmerge(mm, area, old, old + old_length)

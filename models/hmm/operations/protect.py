@@ -185,14 +185,13 @@ def _may_upgrade(mm: MemoryMap, area: Vma, flags: EntryFlags, pfn: int) -> bool:
 
 async def clear_soft_dirty(mm: MemoryMap, *, tracked: bool) -> None:
     """Forget which pages were written (clear_refs with 4). `tracked`: the kernel can see writes that way."""
-    async with mm.mmap_lock.write():
-        async with mm.invalidation(0, LAST_BYTE, InvalidateEvent.SOFT_DIRTY):
-            if not tracked:
-                return
-            for area in mm.vmas:
-                for span in mm.page_table.mapped_spans(area.start, area.end):
-                    assert span.table is not None
-                    kind, flags = span.table.kind[span.part], span.table.flags[span.part]
-                    present = kind == EntryKind.PRESENT
-                    flags[present] &= ~np.uint8(EntryFlags.WRITABLE | EntryFlags.DIRTY)
-                    flags[kind != EntryKind.NONE] |= np.uint8(EntryFlags.TRACKED)
+    async with mm.mmap_lock.write(), mm.invalidation(0, LAST_BYTE, InvalidateEvent.SOFT_DIRTY):
+        if not tracked:
+            return
+        for area in mm.vmas:
+            for span in mm.page_table.mapped_spans(area.start, area.end):
+                assert span.table is not None
+                kind, flags = span.table.kind[span.part], span.table.flags[span.part]
+                present = kind == EntryKind.PRESENT
+                flags[present] &= ~np.uint8(EntryFlags.WRITABLE | EntryFlags.DIRTY)
+                flags[kind != EntryKind.NONE] |= np.uint8(EntryFlags.TRACKED)
