@@ -145,7 +145,7 @@ def _away_agrees(model: ModelEntries, post: RecordedEntries, machine: Machine) -
     kinds, writable = swap_types(machine)
     types = (post.words >> SWAP_TYPE_SHIFT).astype(np.intp)
     plain = plain_entries(post, machine.release)
-    agrees = (post.words != 0) & ~plain.mapped & (kinds[types] == model.kind)
+    agrees: Flags = (post.words != 0) & ~plain.mapped & (kinds[types] == model.kind)
     mine = (model.flags & np.uint8(EntryFlags.WRITABLE)) != 0
     agrees &= ~np.isin(model.kind, PERMISSION_KINDS) | (mine == writable[types])
     carried = np.where(model.kind == EntryKind.SWAP, EntryFlags.ALONE | EntryFlags.UFFD_WP, EntryFlags.UFFD_WP)

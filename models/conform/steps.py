@@ -347,7 +347,8 @@ async def _uffd_writeprotect(around: Surroundings, arguments: list[Any]) -> None
 
 async def _move_pages(around: Surroundings, arguments: list[Any]) -> None:
     first, count, node = arguments[:3]
-    frames, done = around.mm.frames, set()
+    frames = around.mm.frames
+    done: set[int] = set()
     for page in range(first, first + count):
         entry = around.mm.page_table.lookup(around.place(page))
         large = around.mm.page_table.large
@@ -404,16 +405,7 @@ async def _nothing(around: Surroundings, arguments: list[Any]) -> None:
     """The call changes no entry."""
 
 
-MAY_FAIL = (
-    "write_file",
-    "migrate_to_dev",
-    "migrate_to_sys",
-    "device_exclusive",
-    "madvise",
-    "move_pages",
-    "read",
-    "write",
-)
+MAY_FAIL = ("write_file", "migrate_to_dev", "migrate_to_sys", "device_exclusive", "madvise", "move_pages")
 """Calls that may fail for a reason that no address space knows of."""
 
 STEPS: dict[str, Step] = {

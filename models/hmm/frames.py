@@ -198,10 +198,10 @@ class DevicePagemap:
 class Frames:
     """All pages of a machine. Attributes: `system`, the pool of system memory; `zero_pfn`, the page of zeros that
     entries share where nothing was written yet; `pagemaps`; `spaces`, every address space that maps these pages;
-    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages that were
-    set aside, by their size in bytes; `folios`, the first pfns of 2 MiB pages that were not split; `shared_once`, pages
-    that somebody else may have had, so that they do not become writable without a fault; `fills`, the byte that a page is
-    known to be full of; `merged`, pages that stand for all that are full of one byte, with that byte.
+    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages that
+    were set aside, by their size in bytes; `folios`, the first pfns of 2 MiB pages that were not split; `shared_once`,
+    pages that somebody else may have had, so that they do not become writable without a fault; `fills`, the byte that
+    a page is known to be full of; `merged`, pages that stand for all that are full of one byte, with that byte.
     """
 
     def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:

@@ -33,8 +33,8 @@ class KernelRules:
     hugetlb_tells_twice: unmapping huge pages that were set aside is told inside what is told anyway
     (__unmap_hugepage_range()). swap_out_splits_first: a huge entry is split, and told so, before its page goes
     (try_to_unmap_one()). split_drops_zeros: parts of a split page that hold only zeros become the page of zeros
-    (try_to_map_unused_to_zeropage()). protection_told_by_directory: a change of protection is told where there is a table
-    of 2 MiB entries, else where there is such an entry (change_pud_range(), change_pmd_range()).
+    (try_to_map_unused_to_zeropage()). protection_told_by_directory: a change of protection is told where there is a
+    table of 2 MiB entries, else where there is such an entry (change_pud_range(), change_pmd_range()).
     unmerge_unshares: pages that were merged get copies that are not writable yet (break_ksm()).
     private_upgrade_needs_dirty: only entries that were written become writable with their area at once
     (can_change_pte_writable()).

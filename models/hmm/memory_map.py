@@ -90,8 +90,8 @@ class MemoryMap:
     ) -> AsyncIterator[None]:
         """Notifiers are told before and after what happens inside the `async with`: those of intervals first.
 
-        `owner`, `blockable`: see MmuNotifierRange. Errors: HmmError EAGAIN if somebody would have had to wait and may not:
-        then nothing may change, and whoever was told of the start has been told of the end.
+        `owner`, `blockable`: see MmuNotifierRange. Errors: HmmError EAGAIN if somebody would have had to wait and may
+        not: then nothing may change, and whoever was told of the start has been told of the end.
         """
         update = MmuNotifierRange(self, start, end, event, owner, blockable)
         told: list[MmuNotifier] = []
@@ -213,7 +213,7 @@ class MemoryMap:
             return await mremap(self, old, old_length, new_length, flags, new)
 
     async def madvise(self, start: int, length: int, advice: Advice) -> None:
-        """Follow an advice on [start, start + length). Errors: as models.hmm.operations.advise.madvise(), and EINVAL."""
+        """Follow an advice on [start, start + length). Errors: HmmError as operations.advise.madvise()."""
         await madvise(self, start, self._checked_range(start, length), advice)
 
     async def exit(self) -> None:

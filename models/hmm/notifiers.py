@@ -78,10 +78,10 @@ INVALIDATE = Callable[["MmuIntervalNotifier", MmuNotifierRange, int], Awaitable[
 class MmuIntervalNotifier:
     """Somebody who mirrors [start, end) of a page table (struct mmu_interval_notifier).
 
-    `invalidate(notifier, update, cur_seq)` is called for each invalidation that overlaps: it takes its user's lock, calls
-    set_seq(cur_seq), stops all use of the range and returns True; False only where `update.blockable` is false and it
-    would have had to wait. `seq` is odd once it was inserted; it differs from what read_begin() returned when the range
-    was invalidated.
+    `invalidate(notifier, update, cur_seq)` is called for each invalidation that overlaps: it takes its user's lock,
+    calls set_seq(cur_seq), stops all use of the range and returns True; False only where `update.blockable` is false
+    and it would have had to wait. `seq` is odd once it was inserted; it differs from what read_begin() returned when
+    the range was invalidated.
     """
 
     start: int
@@ -104,8 +104,8 @@ class MmuIntervalNotifier:
 class IntervalNotifiers:
     """The interval notifiers of one address space (struct mmu_notifier_subscriptions).
 
-    `seq` is even while no invalidation is open that any of them has to know of, and odd while one is: until the last that
-    is open ends, nested and overlapping ones share it. What is inserted or removed meanwhile waits for that end.
+    `seq` is even while no invalidation is open that any of them has to know of, and odd while one is: until the last
+    that is open ends, nested and overlapping ones share it. What is inserted or removed meanwhile waits for that end.
     """
 
     def __init__(self, host: Preemption, seq: int = 2) -> None:
@@ -147,7 +147,7 @@ class IntervalNotifiers:
     async def remove(self, notifier: MmuIntervalNotifier) -> None:
         """Tell it no more (mmu_interval_notifier_remove()): no callback of it runs any more when this returns.
 
-        Do not call it from a callback, nor with the lock held that callbacks take. Errors: RuntimeError if it is not in.
+        Do not call it from a callback, nor with the lock held that callbacks take. Errors: RuntimeError if it is out.
         """
         if not notifier.inserted:
             raise RuntimeError("the notifier is not inserted")
@@ -182,7 +182,7 @@ class IntervalNotifiers:
         return True
 
     def end(self) -> None:
-        """An invalidation ends (mn_itree_inv_end()); with the last one the sequence is even again, and waiters go on."""
+        """An invalidation ends (mn_itree_inv_end()); with the last one the sequence is even, and waiters go on."""
         if not self.active:
             raise RuntimeError("an invalidation ended that did not begin")
         self.active -= 1

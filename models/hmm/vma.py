@@ -62,8 +62,8 @@ class SharedObject:
 
     It holds a reference to each. `users` counts the areas that map it. `size`: pages of the object, None if it has no
     end. `swapped`: numbers of pages that are in swap. `huge`: numbers of the first pages of huge pages in it.
-    `unready`: numbers of pages whose content was not read yet. `dirty`: numbers of pages that were written and not written back. `huge_allowed`: a missing page may become a huge one.
-    `lasts`: its pages stay when nobody maps it.
+    `unready`: numbers of pages whose content was not read yet. `dirty`: numbers of pages that were written and not
+    written back. `huge_allowed`: a missing page may become a huge one. `lasts`: its pages stay when nobody maps it.
     """
 
     pages: dict[int, int] = field(default_factory=dict)

@@ -104,8 +104,8 @@ async def populate(mm: MemoryMap, start: int, end: int, *, write: bool) -> None:
 async def make_device_exclusive_range(mm: MemoryMap, start: int, end: int, owner: object) -> list[int]:
     """Take the CPU's access to pages away, so that a device has them for itself; `owner` is told to the notifiers.
 
-    The mmap lock is held for reading. Returns the addresses of the pages that could be had. Errors: as get_page(), if not
-    even the first page can be had.
+    The mmap lock is held for reading. Returns the addresses of the pages that could be had. Errors: as get_page(), if
+    not even the first page can be had.
     """
     pages: list[tuple[int, int]] = []
     for va in range(start, end, PAGE_BYTES):

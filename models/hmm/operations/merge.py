@@ -37,7 +37,7 @@ async def merge_equal_pages(frames: Frames) -> None:
 
 
 def _candidates(mm: MemoryMap, area: Vma) -> list[int]:
-    found = []
+    found: list[int] = []
     for span in mm.page_table.mapped_spans(area.start, area.end):
         assert span.table is not None
         usable = span.table.counted(span.part) & (span.table.kind[span.part] == EntryKind.PRESENT)

@@ -94,7 +94,7 @@ async def change_protection(mm: MemoryMap, area: Vma, start: int, end: int, chan
 
 
 def _told_ranges(mm: MemoryMap, start: int, end: int) -> list[tuple[int, int]]:
-    """The ranges that a change of [start, end) is told in: from the first table or entry that is there, in each piece."""
+    """The ranges that a change of [start, end) is told in: each piece from its first table or entry on."""
     piece = DIRECTORY_SHIFTS[1 if mm.rules.protection_told_by_directory else 0]
     ranges = []
     while start < end:

@@ -27,7 +27,7 @@ CARRIED = EntryFlags.UFFD_WP | EntryFlags.TRACKED
 
 
 async def page_out(mm: MemoryMap, area: Vma, start: int, end: int) -> None:
-    """Reclaim the pages of [start, end) that nobody else maps (madvise_cold_or_pageout_pte_range(), reclaim_pages())."""
+    """Reclaim the pages of [start, end) that nobody else maps (reclaim_pages())."""
     while start < end:
         last = parts_end(start, end)
         await _page_out_table(mm, start, last)

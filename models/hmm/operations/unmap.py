@@ -119,7 +119,7 @@ def _drop_hugetlb(mm: MemoryMap, area: Vma, start: int, end: int) -> None:
 
 
 def _with_shared_tables(area: Vma, start: int, end: int) -> tuple[int, int]:
-    """The range that is told of where page tables of huge pages may be shared (adjust_range_if_pmd_sharing_possible())."""
+    """What is told where tables of huge pages may be shared (adjust_range_if_pmd_sharing_possible())."""
     first, last = -(-area.start // LARGEST_SPAN) * LARGEST_SPAN, area.end // LARGEST_SPAN * LARGEST_SPAN
     shareable = VmFlags.VM_HUGETLB in area.flags and area.is_shared and last > first
     if not shareable or end <= first or start >= last:
