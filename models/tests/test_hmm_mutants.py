@@ -11,13 +11,24 @@ import pytest
 from models.conform import judge
 from models.conform.judge import WaitsForeverError, judge_request, judge_stale
 from models.conform.judgement import Verdict
-from models.conform.records import NumberedRecord, RecordedOperation, RecordedRequest, RecordedStale,
-read_conform_recording from models.conform.state import Machine, machine_of from models.formats import EntryFormat from
-models.hmm import HmmError, HmmPfnFlag, HmmRange, walk from models.hmm.page_table import EntryKind from
-models.host_scheduler import run from models.kernel_recording import KERNEL_DATA from models.recorded_pages import
-recorded_format from models.tests.hmm_bench import PLACE as OLD_PLACE from models.tests.hmm_bench import HmmBench from
-models.tests.mutants import BY_RECORDINGS, BY_UNIT_TEST, Plant from models.tests.present_bench import FAULT,
-PresentBench
+from models.conform.records import (
+    NumberedRecord,
+    RecordedOperation,
+    RecordedRequest,
+    RecordedStale,
+    read_conform_recording,
+)
+from models.conform.state import Machine, machine_of
+from models.formats import EntryFormat
+from models.hmm import HmmError, HmmPfnFlag, HmmRange, walk
+from models.hmm.page_table import EntryKind
+from models.host_scheduler import run
+from models.kernel_recording import KERNEL_DATA
+from models.recorded_pages import recorded_format
+from models.tests.hmm_bench import PLACE as OLD_PLACE
+from models.tests.hmm_bench import HmmBench
+from models.tests.mutants import BY_RECORDINGS, BY_UNIT_TEST, Plant
+from models.tests.present_bench import FAULT, PresentBench
 
 LARGEST = 64
 """Records of larger ranges take longer and say nothing more here."""
