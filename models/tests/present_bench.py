@@ -181,3 +181,20 @@ def shape(word: int) -> str:
 def pfn_of(word: int) -> int:
     """The pfn in a word."""
     return int(word) & FORMAT.pfn_mask
+
+
+def mapped(bench: PresentBench, pages: int, first: int = 0) -> str:
+    """One letter for each page: w writable, r read-only, . nothing."""
+    return "".join(
+        "." if entry.kind is not EntryKind.PRESENT else "w" if entry.writable else "r"
+        for entry in bench.entries(pages, first)
+    )
+
+
+def driver(bench: PresentBench, default: int, pages: int, first: int = 0, inputs: list[int] | None = None) -> list[str]:
+    """A driver's loop; returns the last array for people, or the errno name."""
+    for _ in range(6):
+        errno, array = bench.ask(pages, default, inputs, WRITE_FAULT, first=first)
+        if errno != "EBUSY":
+            return [errno] if errno else [shape(int(word)) for word in array]
+    return ["EBUSY"]
