@@ -5,8 +5,8 @@
 .NOTPARALLEL:
 SIM := .venv/bin/python -m sim
 
-all: setup ## (default) set up, then check every array that the real kernel wrote against the RTL
-	@$(SIM) run kernel-arrays $(if $(SEED),--seed $(SEED)) $(if $(WAVES),--waves)
+all: setup ## (default) set up, then every array that the real kernel wrote, and recorded programs, on the RTL
+	@$(SIM) run all $(if $(SEED),--seed $(SEED)) $(if $(WAVES),--waves)
 
 test: setup ## set up, then run the tests; TEST=file or expression, SEED=number, WAVES=1
 	@$(SIM) test $(if $(TEST),'$(TEST)') $(if $(SEED),--seed $(SEED)) $(if $(WAVES),--waves)

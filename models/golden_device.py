@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from models.table_watch import TableWatch
 
 LINE_WORDS = 8
 LAST_ADDRESS = (1 << 64) - 1
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -206,15 +209,45 @@ class GoldenDevice:
 
     async def read(self, pasid: int, va: int) -> int:
         """The 64-bit word at `va`. Errors: DeviceAbort; RuntimeError if a translation leads to memory without data."""
-        return await self._use(pasid, va, Access.READ, None)
+        return await self.use(pasid, va, Access.READ, _load)
 
     async def write(self, pasid: int, va: int, value: int) -> None:
         """Write the 64-bit word at `va`. Errors: as read()."""
-        await self._use(pasid, va, Access.WRITE, value)
+
+        def store(memory: PhysicalMemory, address: int) -> None:
+            memory.write_words(address, [value], shadow=False)
+
+        await self.use(pasid, va, Access.WRITE, store)
 
     async def atomic_add(self, pasid: int, va: int, value: int) -> int:
         """Add to the 64-bit word at `va`, nobody in between; returns what it was. Errors: as read()."""
-        return await self._use(pasid, va, Access.ATOMIC, value)
+
+        def add(memory: PhysicalMemory, address: int) -> int:
+            old = _load(memory, address)
+            memory.write_words(address, [(old + value) % (1 << 64)], shadow=False)
+            return old
+
+        return await self.use(pasid, va, Access.ATOMIC, add)
+
+    async def use(self, pasid: int, va: int, access: Access, touch: Callable[[PhysicalMemory, int], Result]) -> Result:
+        """Translate `va`, call `touch` with the memory and the address there, end the grant; returns what it returned.
+
+        Errors: as read().
+        """
+        grant = await self.translate(pasid, va, access)
+        await self.pause("device: bus")
+        translation = grant.translation
+        self.journal.add(Accessed(pasid, va, access, translation.pfn, translation.walked_at))
+        memory = self._device_memory if translation.device else self._memory
+        if memory is None:
+            raise UserError("Give the golden device a device memory if its window has pages.")
+        address = translation.address + va % PAGE_BYTES
+        if memory.owner_of(address) is not Owner.DATA:
+            raise RuntimeError(f"the device used {va:#x} of PASID {pasid} at {address:#x}, where no data is")
+        result = touch(memory, address)
+        await self.pause("device: bus done")
+        self.release(grant)
+        return result
 
     async def run(self) -> None:
         """Take commands, complete fences, record faults; in an order that is drawn wherever there is a choice."""
@@ -233,25 +266,6 @@ class GoldenDevice:
             choice = int(self._rng.integers(len(ready))) if self._rng is not None else 0
             ready[choice]()
             await self.pause("device: work")
-
-    async def _use(self, pasid: int, va: int, access: Access, value: int | None) -> int:
-        grant = await self.translate(pasid, va, access)
-        await self.pause("device: bus")
-        translation = grant.translation
-        self.journal.add(Accessed(pasid, va, access, translation.pfn, translation.walked_at))
-        memory = self._device_memory if translation.device else self._memory
-        if memory is None:
-            raise UserError("Give the golden device a device memory if its window has pages.")
-        address = translation.address + va % PAGE_BYTES
-        if memory.owner_of(address) is not Owner.DATA:
-            raise RuntimeError(f"the device used {va:#x} of PASID {pasid} at {address:#x}, where no data is")
-        old = int(memory.read_words(address, 1)[0])
-        if value is not None:
-            new = (old + value) % (1 << 64) if access is Access.ATOMIC else value
-            memory.write_words(address, [new], shadow=False)
-        await self.pause("device: bus done")
-        self.release(grant)
-        return old
 
     def _grant(self, access: Access, translation: Translation) -> Grant:
         grant = Grant(translation)
@@ -300,3 +314,7 @@ class GoldenDevice:
         fence = self._fences.popleft()
         self._memory.write_words(fence.address, [fence.value], shadow=False)
         self._fence_done.set()
+
+
+def _load(memory: PhysicalMemory, address: int) -> int:
+    return int(memory.read_words(address, 1)[0])

@@ -7,52 +7,35 @@ recording that is cut, damaged or of another kind ends in one UserError with fil
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import Field, StrictInt
 
 from models.arrays import PAGE_BYTES, Flags, Words
 from models.errors import UserError
+from models.recording_lines import (
+    NO_LINE,
+    WORD_LIMIT,
+    Number,
+    PageRun,
+    Pages,
+    PfnRun,
+    RecordBase,
+    exact_number,
+    numbered_records,
+    refuse,
+    validated,
+)
 
 KERNEL_DATA = Path(__file__).parent / "data" / "kernel"
 """The folder of the recordings that come with the project."""
 
-LARGEST_ARRAY = 1 << 24
-"""Pages of the largest array that is believed: 64 GiB of address space, 128 MiB of entries."""
 
-WORD_LIMIT = 1 << 64
-NO_LINE = 0
-
-
-def _number(value: Any) -> Any:
-    """Numbers above 2^53 are written as hexadecimal strings, because JSON readers may round them."""
-    if isinstance(value, str) and value.startswith("0x"):
-        return int(value, 16)
-    return value
-
-
-Number = Annotated[StrictInt, BeforeValidator(_number), Field(ge=0, lt=WORD_LIMIT)]
-Pages = Annotated[StrictInt, Field(ge=1, le=LARGEST_ARRAY)]
-FirstPage = Annotated[StrictInt, Field(ge=0, le=LARGEST_ARRAY)]
-PfnRun = tuple[FirstPage, Pages, Number, StrictInt]
-PageRun = tuple[FirstPage, Pages, str]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-Kind = TypeVar("Kind", bound=_Record)
-
-
-class KernelInformation(_Record):
+class KernelInformation(RecordBase):
     """The first line: which kernel it was and what its HMM_PFN_* constants are.
 
     `dev_pfn0`, `dev_npfn`: the pfns of the recording module's own device memory; no pages if it had none.
@@ -69,13 +52,13 @@ class KernelInformation(_Record):
     dev_npfn: Number
 
 
-class _Try(_Record):
+class _Try(RecordBase):
     ret: StrictInt
     retry: Literal[0, 1]
     out: list[PfnRun]
 
 
-class _Request(_Record):
+class _Request(RecordBase):
     """What a request and a request with a lost sequence have in common."""
 
     kernel: str
@@ -162,17 +145,17 @@ def read_recording(path: Path) -> KernelRecording:
 
     Errors: UserError naming file and line if it cannot be read, is cut, is damaged or is not a recording.
     """
-    lines = _numbered_records(path)
+    lines = numbered_records(path)
     number, first = next(lines, (NO_LINE, {}))
     if first.get("k") != "info":
-        _refuse(path, number, 'is not a kernel recording: its first line is not an "info" record', "give another file")
-    information = _validated(KernelInformation, path, number, first)
+        refuse(path, number, 'is not a kernel recording: its first line is not an "info" record', "give another file")
+    information = validated(KernelInformation, path, number, first)
     arrays: list[RecordedArray] = []
     ended = False
     for number, record in lines:
         kind = record.get("k")
         if ended:
-            _refuse(path, number, "goes on after its end record", "give the file as it was recorded")
+            refuse(path, number, "goes on after its end record", "give the file as it was recorded")
         if kind == "req":
             arrays.extend(_arrays_of_request(path, number, record, information))
         elif kind == "stale":
@@ -180,67 +163,24 @@ def read_recording(path: Path) -> KernelRecording:
         elif kind == "end":
             ended = True
         elif kind not in ("op", "skip"):
-            _refuse(path, number, f"has a record of unknown kind {kind!r}", "give the file as it was recorded")
+            refuse(path, number, f"has a record of unknown kind {kind!r}", "give the file as it was recorded")
     if not ended:
-        _refuse(path, number, "is cut: the end record is missing after this line", "copy or record it again")
+        refuse(path, number, "is cut: the end record is missing after this line", "copy or record it again")
     return KernelRecording(path, information, tuple(arrays))
-
-
-def _refuse(path: Path, line: int, what: str, action: str) -> NoReturn:
-    place = f"{path}, line {line}," if line != NO_LINE else f"{path}"
-    raise UserError(f"{place} {what}; {action}.") from None
-
-
-def _numbered_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number from 1, JSON object) of each line."""
-    number = NO_LINE
-    try:
-        with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as stream:
-            for number, line in enumerate(stream, start=1):
-                yield number, _parsed(path, number, line)
-    except EOFError:
-        _refuse(path, number + 1, "is cut: the compressed data end too early", "copy or record it again")
-    except (gzip.BadGzipFile, zlib.error):
-        _refuse(path, number + 1, "is not readable as gzip data", "copy it again or give the plain .jsonl file")
-    except OSError as error:
-        _refuse(path, NO_LINE, f"cannot be read ({error.strerror})", "give a file that exists and may be read")
-
-
-def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        if line.endswith(b"\n"):
-            _refuse(path, number, "is not JSON", "give a kernel recording, one JSON object a line")
-        _refuse(path, number, "is cut in the middle of the line", "copy or record it again")
-    if not isinstance(record, dict):
-        _refuse(path, number, "is not a JSON object", "give a kernel recording, one JSON object a line")
-    return record
-
-
-def _validated(kind: type[Kind], path: Path, line: int, record: dict[str, Any]) -> Kind:
-    try:
-        return kind.model_validate(record)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            _refuse(path, line, f'lacks the key "{key}"', "give a complete recording")
-        _refuse(path, line, f'has a bad "{key}" ({first["msg"]})', "give the file as it was recorded")
 
 
 def _checked_place(path: Path, line: int, record: _Request, information: KernelInformation) -> None:
     if record.kernel != information.kernel:
         what = f"is of kernel {record.kernel}, not of {information.kernel} as the first line says"
-        _refuse(path, line, what, "give one recording in a file")
+        refuse(path, line, what, "give one recording in a file")
     if record.addr % PAGE_BYTES or record.addr + record.n * PAGE_BYTES > WORD_LIMIT:
-        _refuse(path, line, f'has an impossible "addr" 0x{record.addr:x}', "give the file as it was recorded")
+        refuse(path, line, f'has an impossible "addr" 0x{record.addr:x}', "give the file as it was recorded")
 
 
 def _arrays_of_request(
     path: Path, line: int, raw: dict[str, Any], information: KernelInformation
 ) -> Iterator[RecordedArray]:
-    record = _validated(_Req, path, line, raw)
+    record = validated(_Req, path, line, raw)
     _checked_place(path, line, record, information)
     special = _special_pages(path, line, record)
     for attempt, call in enumerate(record.tries):
@@ -261,7 +201,7 @@ def _arrays_of_request(
 
 
 def _array_of_stale(path: Path, line: int, raw: dict[str, Any], information: KernelInformation) -> RecordedArray:
-    record = _validated(_Stale, path, line, raw)
+    record = validated(_Stale, path, line, raw)
     _checked_place(path, line, record, information)
     return RecordedArray(
         kernel=record.kernel,
@@ -285,11 +225,11 @@ def _expect_cover(path: Path, line: int, key: str, runs: list[tuple[int, int]], 
     for first, count in runs:
         if first != expected:
             what = f'has a "{key}" run that starts at page {first} where page {expected} comes next'
-            _refuse(path, line, what, "give the file as it was recorded")
+            refuse(path, line, what, "give the file as it was recorded")
         expected += count
     if expected != pages:
         what = f'has "{key}" runs for {expected} pages where the array has {pages}'
-        _refuse(path, line, what, "give the file as it was recorded")
+        refuse(path, line, what, "give the file as it was recorded")
 
 
 def _expanded(path: Path, line: int, runs: list[tuple[int, int, int, int]], pages: int) -> Words:
@@ -319,9 +259,9 @@ def _special_pages(path: Path, line: int, record: _Request) -> Flags:
         special[first : first + count] = notes[:1] == [SPECIAL_PAGE]
     for mapping in record.backing:
         try:
-            start, end = (int(_number(value)) for value in mapping[:2])
+            start, end = (int(exact_number(value)) for value in mapping[:2])
         except (TypeError, ValueError):
-            _refuse(path, line, 'has a bad "backing" range', "give the file as it was recorded")
+            refuse(path, line, 'has a bad "backing" range', "give the file as it was recorded")
         if mapping[2] in SPECIAL_MAPPINGS:
             first = max(0, (start - record.addr) // PAGE_BYTES)
             special[first : max(0, (end - record.addr) // PAGE_BYTES)] = True

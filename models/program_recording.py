@@ -27,7 +27,6 @@ PAGE_BYTES = 4096
 PAGE_SHIFT = 12
 ADDRESS_LIMIT = 1 << 48
 """Every recorded address lies below."""
-VERSION = 1
 LIMIT_ACCESSES = 200_000
 """The recorder's bound of merged accesses; a longer program is cut."""
 LIMIT_BYTES = 1_000_000

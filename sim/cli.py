@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -94,6 +95,7 @@ def list_cases() -> None:
 
 @commands.command()
 @click.argument("case")
+@click.argument("program", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of everything that is drawn.")
 @click.option("--build", "flavour", default=None, help="fast or checked; checked if waves are asked for.")
 @click.option("--waves", is_flag=True, help="Record waves and print where they are.")
@@ -103,9 +105,14 @@ def list_cases() -> None:
 )
 @click.option("--format", "entry_format", default=None, help="Entry format: a name, or a file with one format.")
 @click.option("--recording", type=click.Path(path_type=Path), default=None, help="kernel-arrays: only this file.")
+@click.option(
+    "--disturb", type=click.IntRange(0), default=None, help="program(s): about one disturbance in N accesses; 0: none."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
+@click.option("--shrink", is_flag=True, help="mixed: if it fails, find the shortest case that fails like it.")
 def run(
     case: str,
+    program: Path | None,
     seed: int,
     flavour: str | None,
     waves: bool,
@@ -113,9 +120,11 @@ def run(
     case_path: str,
     entry_format: str | None,
     recording: Path | None,
+    disturb: int | None,
     json_file: Path | None,
+    shrink: bool,
 ) -> None:
-    """Run CASE (a name that `list` shows, or the directory of a saved case) and check it."""
+    """Run CASE (a name that `list` shows, or the directory of a saved case) and check it; `program` takes a FILE."""
     from sim.run_case import RunOptions, run_case
 
     options = RunOptions(
@@ -127,6 +136,9 @@ def run(
         entry_format=entry_format,
         recording=recording,
         json_file=json_file,
+        program=program,
+        disturb=disturb,
+        shrink=shrink,
     )
     if not run_case(case, options):
         sys.exit(EXIT_FAILED)
@@ -158,6 +170,32 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
 
 
 @commands.command()
+@click.option("--pair", "pairs", multiple=True, metavar="ACTION,EVENT", help="Only these cells; either may be all.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the memory's pauses.")
+@click.option("--build", "flavour", default="fast", show_default=True, help="fast or checked.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--at", default=None, metavar="VARIANT:CYCLE", help="One run of one cell, as a failure names it.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Where matrix.json and matrix.svg go.")
+def races(pairs: tuple[str, ...], seed: int, flavour: str, jobs: int, at: str | None, out: Path | None) -> None:
+    """Slide every action of the host over every event of the device; exit 1 if a cell is not good."""
+    from sim.races import RaceOptions, run_races
+
+    options = RaceOptions(pairs=pairs, seed=seed, flavour=flavour, jobs=jobs, at=at)
+    if not run_races(options if out is None else replace(options, out=out)):
+        sys.exit(EXIT_FAILED)
+
+
+@commands.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Another file than the one in docs/.")
+def picture(name: str, out: Path | None) -> None:
+    """Draw the picture NAME of the documents anew, from a run: fault."""
+    from sim.picture import picture as draw
+
+    click.echo(f"drawn: {draw(name, out)}")
+
+
+@commands.command()
 def lint() -> None:
     """Check the Python with ruff and mypy, and the RTL with Verilator and slang."""
     from sim.lint import LINTERS
@@ -170,6 +208,18 @@ def lint() -> None:
             failed = True
             click.echo(result.output)
     if failed:
+        sys.exit(EXIT_FAILED)
+
+
+@commands.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--anonymous", is_flag=True, help="Replace all names by hashes first: nothing may hang on them.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
+def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) -> None:
+    """Let the host model do what a real kernel was recorded to do; exit 1 if a record comes out wrong."""
+    from sim.conform import run_conform
+
+    if not run_conform(files, anonymous=anonymous, json_file=json_file):
         sys.exit(EXIT_FAILED)
 
 

@@ -72,11 +72,32 @@ class _Work:
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class KernelArraysReport:
+    """What came of the job, to be told: `result` is what result.json holds."""
+
+    rows: list[Row]
+    problems: list[str]
+    result: dict[str, Any]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was checked and nothing differed."""
+        return bool(self.result["passed"])
+
+
 def run_kernel_arrays(options: KernelArraysOptions) -> int:
     """Runs the job and tells about it; exit status 0 only if everything was checked and nothing differed.
 
     Errors: UserError for a bad recording or format.
     """
+    report = perform_kernel_arrays(options)
+    tell_kernel_arrays(report)
+    return 0 if report.passed else 1
+
+
+def perform_kernel_arrays(options: KernelArraysOptions) -> KernelArraysReport:
+    """Runs the job and writes its results down. Errors: UserError for a bad recording or format."""
     started = time.monotonic()
     work = plan(options)
     executable = build(options.flavour)
@@ -88,12 +109,17 @@ def run_kernel_arrays(options: KernelArraysOptions) -> int:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print_report(work.rows, [OWN_FORMAT_RULE, DRIVER_FORMAT_RULE])
-    for line in work.problems[:SHOWN_LINES]:
+    return KernelArraysReport(work.rows, work.problems, result)
+
+
+def tell_kernel_arrays(report: KernelArraysReport) -> None:
+    """Prints the tables, and what was wrong."""
+    print_report(report.rows, [OWN_FORMAT_RULE, DRIVER_FORMAT_RULE])
+    for line in report.problems[:SHOWN_LINES]:
         console.print(line, markup=False)
-    state = "passed" if result["passed"] else "FAILED"
-    console.print(f"{state}: kernel-arrays, seed {options.seed}, {seconds:.0f} s; {RESULT_FILE}", markup=False)
-    return 0 if result["passed"] else 1
+    state, result = "passed" if report.passed else "FAILED", report.result
+    told = f"{state}: kernel-arrays, seed {result['seed']}, {result['seconds']:.0f} s; {RESULT_FILE}"
+    console.print(told, markup=False)
 
 
 def plan(options: KernelArraysOptions) -> _Work:

@@ -20,6 +20,7 @@ from tb.case import MemorySettings
 from tb.data_checks import check_shapes
 from tb.dump import describe_stall
 from tb.environment import FAILURES, Environment, Interrupted, make_settings
+from tb.grant_log import overtaken_grants
 from tb.records import (
     ACTION_DTYPE,
     ACTION_RESULT_DTYPE,
@@ -187,7 +188,10 @@ class LiveDevice(Environment):
         assert failures == 0, f"{failures} assertions failed, first {failure}"
         waiting = [place for place in range(self._asked) if not self.is_answered(place)]
         assert not waiting, f"{len(waiting)} requests have no response, first {waiting[0]}"
-        return self.log()
+        events = self.log()
+        overtaken = overtaken_grants(events)
+        assert not overtaken, overtaken[0]
+        return events
 
     def _hand_over(self) -> None:
         """Everything that is queued becomes the next array of actions."""

@@ -35,6 +35,8 @@ FENCE_POLL = 20
 """Cycles between two looks at the fence's word."""
 RING_POLL = 10
 """Cycles between two looks at the head of a full command ring."""
+PATIENCE = 100_000
+"""Cycles after which a fence, or a full command ring, stands still. The host's looks are progress for the watchdog."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,9 @@ class RtlDevicePort:
         fence = pack_command(opcode=Opcode.FENCE, write_value=1, first=self.fence_word, last=value)
         await self.submit(fence.reshape(1, 4))
         look = one_action(ActionKind.READ_MEMORY, address=self.fence_word, delay=FENCE_POLL)
+        end = self.now() + PATIENCE
         while int((await self.device.perform(look))["data"][0]) < value:
-            pass
+            assert self.now() < end, f"I12: fence {value} is not complete after {PATIENCE} cycles; cycle {self.now()}"
 
     async def wait_faults(self, cycles: int) -> bool:
         """Wait for the interrupt of a fault record, but not more than `cycles`; returns whether a record is there."""
@@ -186,10 +189,12 @@ class RtlDevicePort:
 
     async def _make_room(self) -> None:
         delay = 0
+        end = self.now() + PATIENCE
         while (self._tail - self._head) % COUNTER_LIMIT >= 1 << self.settings.command_log2:
             value = await self.device.read_register(Register.COMMAND_HEAD, delay=delay)
             self._head = registers.COMMAND_HEAD_INDEX.extract(value)
             delay = RING_POLL
+            assert self.now() < end, f"I12: no command was taken for {PATIENCE} cycles; cycle {self.now()}"
 
     async def _look_for_records(self) -> bool:
         """Clears the cause, then reads PUT: a record that comes in between raises the interrupt again."""

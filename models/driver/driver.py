@@ -151,6 +151,7 @@ class Driver:
         async with self._service_lock:
             self.counters.batches += 1
             self.counters.records += len(records)
+            self.counters.reasons.update(record.reason for record in records)
             expecting = [record for record in records if record.answer_expected]
             self.counters.reports += len(records) - len(expecting)
             answers: list[Answer] = []

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from enum import Enum
 
 from models.errors import UserError
+from models.structures import Reason
 
 
 class AnswerPolicy(Enum):
@@ -43,7 +45,9 @@ class DriverOptions:
 
 @dataclass
 class DriverCounters:
-    """What the driver did. `stale_records`: of contexts that are not bound; `reports`: records without an answer."""
+    """What the driver did. `stale_records`: of contexts that are not bound; `reports`: records without an answer;
+    `reasons`: how many records gave each reason.
+    """
 
     batches: int = 0
     records: int = 0
@@ -58,3 +62,4 @@ class DriverCounters:
     timeouts: int = 0
     invalidations: int = 0
     fences: int = 0
+    reasons: Counter[Reason] = field(default_factory=Counter)

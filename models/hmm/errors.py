@@ -7,11 +7,15 @@ from enum import Enum
 
 
 class HmmError(Exception):
-    """A call failed as Linux calls do; `errno` is the name of the error number, such as "EFAULT"."""
+    """A call failed as Linux calls do; `errno` is the name of the error number, such as "EFAULT".
 
-    def __init__(self, errno: str, why: str = "") -> None:
+    `va`: the address of the page where it arose, None if it was no page.
+    """
+
+    def __init__(self, errno: str, why: str = "", va: int | None = None) -> None:
         super().__init__(f"{errno}: {why}" if why else errno)
         self.errno = errno
+        self.va = va
 
 
 class Signal(Enum):

@@ -8,6 +8,7 @@ holds it for a moment. Its bytes are real: they lie in a PhysicalMemory. Source:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,24 @@ PAGE_WORDS = PAGE_BYTES // WORD_BYTES
 HUGE_PAGES = 512
 """Pages of a 2 MiB page."""
 HUGE_BYTES = HUGE_PAGES * PAGE_BYTES
+
+
+@dataclass
+class HugePool:
+    """The huge pages of one size that were set aside: how many are free, and how many of those somebody reserved."""
+
+    free: int
+    reserved: int = 0
+
+    def take(self, *, reserved: bool) -> bool:
+        """Take one, out of the reserve if `reserved`; returns whether there was one."""
+        if reserved and self.reserved:
+            self.reserved -= 1
+        elif self.free <= self.reserved:
+            return False
+        self.free -= 1
+        return True
+
 
 MigrateToRam = Callable[["MemoryMap", "Vma", int], Awaitable[None]]
 """What a device does when the CPU wants a page of its memory at a virtual address (dev_pagemap_ops.migrate_to_ram).
@@ -82,6 +101,17 @@ class FramePool:
         pfn = self.first_pfn + ((address - self.memory.base) >> PAGE_SHIFT)
         self._hand_out(pfn, HUGE_PAGES)
         return pfn
+
+    def allocate_order(self, order: int) -> int:
+        """The first pfn of 2^order consecutive aligned pages with one reference each; order 0 or 9.
+
+        Errors: HmmError ENOMEM if there is no such piece.
+        """
+        if order == 0:
+            return self.allocate()
+        if 1 << order != HUGE_PAGES:
+            raise HmmError("ENOMEM", f"no free piece of 2^{order} pages")
+        return self.allocate_huge()
 
     def take(self, pfns: Words) -> None:
         """One more reference to each of the pages uint64[n], which may repeat."""
@@ -168,7 +198,8 @@ class DevicePagemap:
 class Frames:
     """All pages of a machine. Attributes: `system`, the pool of system memory; `zero_pfn`, the page of zeros that
     entries share where nothing was written yet; `pagemaps`; `spaces`, every address space that maps these pages;
-    `migrations`, the pages that are being moved, each with the event of its arrival.
+    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages
+    that were set aside, by their size in bytes.
     """
 
     def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:
@@ -180,6 +211,7 @@ class Frames:
         self.pagemaps: list[DevicePagemap] = []
         self.spaces: list[MemoryMap] = []
         self.migrations: dict[int, HostEvent] = {}
+        self.huge_pools: dict[int, HugePool] = {}
         self.zero_pfn = self.system.allocate()
         self._huge_zero_pfn: int | None = None
         self._spaces_made = 0
@@ -231,6 +263,14 @@ class Frames:
     def references(self, pfn: int) -> int:
         """Number of references to a page."""
         return self.pool_of(pfn).references(pfn)
+
+    def may_be_batched(self, pfn: int) -> bool:
+        """Whether a processor's LRU batch may hold the page besides its references: here they are always emptied."""
+        return False
+
+    def is_far(self, pfn: int) -> bool:
+        """Whether the page lies in the memory of another node than the processors': here there is only one."""
+        return False
 
     def words(self, pfn: int) -> Words:
         """A page's bytes as a view uint64[512]."""

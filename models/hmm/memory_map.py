@@ -8,19 +8,22 @@ Source: docs/host.md, "Address spaces".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.arrays import PAGE_BYTES, PAGE_SHIFT
 from models.hmm.errors import HmmError
+from models.hmm.fault_result import Undecided
 from models.hmm.frames import HUGE_BYTES, Frames
-from models.hmm.notifiers import InvalidateEvent, MmuNotifier, MmuNotifierRange
+from models.hmm.kernel_rules import RULES_2018, KernelRules
+from models.hmm.notifiers import IntervalNotifiers, InvalidateEvent, MmuNotifier, MmuNotifierRange
 from models.hmm.page_table import EntryFlags, EntryKind, PageTable
-from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags
-from models.hmm.vma import SharedObject, Vma, VmaList, VmFlags
+from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags, page_up, protection_flags
+from models.hmm.vma import Backing, SharedObject, Vma, VmaList, VmFlags
 from models.host_events import Journal
 from models.preemption import Preemption, ReadWriteLock
 
@@ -44,12 +47,21 @@ class MemoryMap:
     """One address space (struct mm_struct).
 
     Attributes: `number` tells address spaces apart; `vmas`; `page_table`; `mmap_lock`; `open_invalidations`, those that
-    were started and have not ended; `hmm`, set once a device mirrors the space; `journal`, what happened.
+    were started and have not ended; `intervals`, the interval notifiers; `hmm`, set once a device mirrors the space;
+    `journal`, what happened; `rules`, the kernel's; `undecided`, who is asked what no address space knows (no by
+    default).
     """
 
-    def __init__(self, host: Preemption, frames: Frames, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        host: Preemption,
+        frames: Frames,
+        journal: Journal | None = None,
+        rules: KernelRules = RULES_2018,
+    ) -> None:
         self.host = host
         self.frames = frames
+        self.rules = rules
         self.journal = journal if journal is not None else Journal()
         self.number = frames.next_space_number()
         self.vmas = VmaList()
@@ -58,6 +70,8 @@ class MemoryMap:
         self.open_invalidations: list[MmuNotifierRange] = []
         self.brk_end = HEAP_START
         self.hmm: Hmm | None = None
+        self.intervals = IntervalNotifiers()
+        self.undecided: Callable[[Undecided, int], bool] = lambda question, va: False
         self._notifiers: list[MmuNotifier] = []
         frames.spaces.append(self)
 
@@ -70,12 +84,18 @@ class MemoryMap:
         self._notifiers.remove(notifier)
 
     @asynccontextmanager
-    async def invalidation(self, start: int, end: int, event: InvalidateEvent) -> AsyncIterator[None]:
-        """Notifiers are told before and after what happens inside the `async with`."""
-        update = MmuNotifierRange(self, start, end, event)
+    async def invalidation(
+        self, start: int, end: int, event: InvalidateEvent, owner: object = None
+    ) -> AsyncIterator[None]:
+        """Notifiers are told before and after what happens inside the `async with`: those of intervals first.
+
+        `owner`: see MmuNotifierRange.
+        """
+        update = MmuNotifierRange(self, start, end, event, owner)
         told = list(self._notifiers)
         await self.host.pause("mm: invalidate start")
         self.open_invalidations.append(update)
+        self.intervals.begin(update)
         try:
             for notifier in told:
                 await notifier.invalidate_range_start(update)
@@ -84,6 +104,7 @@ class MemoryMap:
             await self.host.pause("mm: invalidate end")
         finally:
             self.open_invalidations.remove(update)
+            self.intervals.end()
             for notifier in told:
                 await notifier.invalidate_range_end(update)
 
@@ -95,13 +116,13 @@ class MemoryMap:
         `may_write` False: the area can never be made writable (a shared mapping of a read-only file).
         Errors: HmmError EINVAL, ENOMEM, EEXIST (MAP_FIXED_NOREPLACE), EACCES (PROT_WRITE without may_write).
         """
-        end_of_length = _page_up(length)
+        end_of_length = page_up(length)
         shared = MapFlags.MAP_SHARED in flags
         if length <= 0 or shared == (MapFlags.MAP_PRIVATE in flags):
             raise HmmError("EINVAL", "a length above 0 and one of MAP_PRIVATE and MAP_SHARED are needed")
         if Prot.PROT_WRITE in prot and not may_write:
             raise HmmError("EACCES", "the area may not be written")
-        properties = _protection(prot) | VmFlags.VM_MAYREAD
+        properties = protection_flags(prot) | VmFlags.VM_MAYREAD
         if may_write:
             properties |= VmFlags.VM_MAYWRITE
         if shared:
@@ -119,17 +140,18 @@ class MemoryMap:
 
         Returns the address; the area is VM_IO | VM_PFNMAP, or VM_MIXEDMAP if `mixed`. Errors: as mmap().
         """
-        end_of_length = _page_up(length)
+        end_of_length = page_up(length)
         if length <= 0:
             raise HmmError("EINVAL", "a length above 0 is needed")
         kind = VmFlags.VM_MIXEDMAP if mixed else VmFlags.VM_IO | VmFlags.VM_PFNMAP
-        properties = _protection(prot) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE | VmFlags.VM_SHARED | kind
+        properties = protection_flags(prot) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE | VmFlags.VM_SHARED | kind
         entry_flags = EntryFlags.SPECIAL
         if Prot.PROT_WRITE in prot:
             entry_flags |= EntryFlags.WRITABLE
         async with self.mmap_lock.write():
             place = await self._place(start, end_of_length, MapFlags.MAP_FIXED if start else MapFlags.MAP_PRIVATE)
-            self.vmas.insert(Vma(self, place, place + end_of_length, properties, SharedObject()))
+            store = SharedObject(kind=Backing.DRIVER)
+            self.vmas.insert(Vma(self, place, place + end_of_length, properties, store, no_fault=True))
             for page in range(end_of_length >> PAGE_SHIFT):
                 self.page_table.set(place + page * PAGE_BYTES, EntryKind.PRESENT, first_pfn + page, entry_flags)
         return place
@@ -153,18 +175,21 @@ class MemoryMap:
             self.vmas.split(start)
             self.vmas.split(end)
             for area in self.vmas.overlapping(start, end):
-                flags = area.flags & ~PROTECTION_FLAGS | _protection(prot)
+                flags = area.flags & ~PROTECTION_FLAGS | protection_flags(prot)
                 if flags == area.flags:
                     continue
                 area.flags = flags
-                async with self.invalidation(area.start, area.end, InvalidateEvent.PROTECTION_VMA):
+                mapped = self.page_table.mapped_spans(area.start, area.end)
+                if not mapped:
+                    continue  # Nobody has to be told of tables that are not there (change_pmd_range()).
+                async with self.invalidation(mapped[0].start, area.end, InvalidateEvent.PROTECTION_VMA):
                     await self._change_protection(area)
             self.vmas.merge_around(start, end)
 
     async def brk(self, end: int) -> int:
         """Let the heap end at `end`; returns where it ends now (unchanged if that cannot be)."""
         async with self.mmap_lock.write():
-            old_top, new_top = _page_up(self.brk_end), _page_up(end)
+            old_top, new_top = page_up(self.brk_end), page_up(end)
             if end < HEAP_START:
                 return self.brk_end
             if new_top < old_top:
@@ -172,7 +197,7 @@ class MemoryMap:
             elif new_top > old_top:
                 if new_top > TASK_SIZE or self.vmas.overlapping(old_top, new_top):
                     return self.brk_end
-                properties = _protection(READ_WRITE) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE
+                properties = protection_flags(READ_WRITE) | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE
                 self.vmas.insert(Vma(self, old_top, new_top, properties))
             self.brk_end = end
         return end
@@ -184,7 +209,7 @@ class MemoryMap:
 
         Errors: HmmError EINVAL, EFAULT (not one mapping), ENOMEM (no room, or it would have to move and may not).
         """
-        old_length, new_length = _page_up(old_length), _page_up(new_length)
+        old_length, new_length = page_up(old_length), page_up(new_length)
         fixed = RemapFlags.MREMAP_FIXED in flags
         if new_length == 0 or (fixed and RemapFlags.MREMAP_MAYMOVE not in flags):
             raise HmmError("EINVAL", "a new length above 0 is needed, and MREMAP_MAYMOVE with MREMAP_FIXED")
@@ -204,7 +229,7 @@ class MemoryMap:
                 return old
             grown_end = old + new_length
             if not fixed and end == area.end and grown_end <= TASK_SIZE and not self.vmas.overlapping(end, grown_end):
-                self.vmas.insert(Vma(self, end, grown_end, area.flags, area.shared, area.object_page(end)))
+                self.vmas.insert(replace(area, start=end, end=grown_end, offset=area.object_page(end)))
                 return old
             if RemapFlags.MREMAP_MAYMOVE not in flags:
                 raise HmmError("ENOMEM", "the mapping cannot grow in place")
@@ -239,14 +264,23 @@ class MemoryMap:
         self.frames.spaces.remove(self)
 
     async def split_huge(self, va: int) -> None:
-        """Make the huge entry around `va` 512 small ones, if there is one (split_huge_pmd())."""
+        """Make the huge entry around `va` 512 small ones, if there is one (split_huge_pmd()).
+
+        One of an area with an object behind it is unmapped instead: its pages can be had from there again.
+        """
         table = self.page_table.table(va)
         if table is None or not table.huge:
             return
         first = va // HUGE_BYTES * HUGE_BYTES
         async with self.invalidation(first, first + HUGE_BYTES, InvalidateEvent.CLEAR):
             table = self.page_table.table(va)
-            if table is not None and table.huge:
+            if table is None or not table.huge:
+                return
+            area = self.vmas.find(va)
+            if area is not None and area.shared is not None:
+                self.frames.drop(table.pfn[table.counted(slice(None))])
+                self.page_table.drop_table(va)
+            else:
                 self.page_table.split_huge(va, self.frames.zero_pfn)
 
     async def split_huge_ends(self, start: int, end: int) -> None:
@@ -281,7 +315,7 @@ class MemoryMap:
             await self._zap(first, last)
         self._free_tables(first, last)
         for area in areas:
-            if area.shared is not None and area.shared.users == 0:
+            if area.shared is not None and area.shared.users == 0 and not area.shared.lasts:
                 self.frames.drop(np.array(list(area.shared.pages.values()), dtype=np.uint64))
                 area.shared.pages.clear()
 
@@ -318,7 +352,7 @@ class MemoryMap:
 
     async def _move(self, area: Vma, new: int, new_length: int) -> None:
         """Move a whole area's entries to `new` and map `new_length` bytes there (move_vma())."""
-        self.vmas.insert(Vma(self, new, new + new_length, area.flags, area.shared, area.offset), merge=False)
+        self.vmas.insert(replace(area, start=new, end=new + new_length), merge=False)
         shift = new - area.start
         async with self.invalidation(area.start, area.end, InvalidateEvent.UNMAP):
             for span in self.page_table.mapped_spans(area.start, area.end):
@@ -327,6 +361,8 @@ class MemoryMap:
                 self.page_table.move(span.start, span.start + shift, span.end - span.start)
                 await self.host.pause("mm: move next table")
         self.vmas.remove(area)
+        async with self.invalidation(area.start, area.end, InvalidateEvent.UNMAP):
+            pass  # The old place is unmapped like any other, though nothing is left there (do_munmap()).
         self._free_tables(area.start, area.end)
 
     def _cut_out(self, start: int, end: int) -> Vma:
@@ -357,15 +393,7 @@ class MemoryMap:
         return areas
 
     def _checked_range(self, start: int, length: int) -> int:
-        end = start + _page_up(length)
+        end = start + page_up(length)
         if start % PAGE_BYTES or start < 0 or length <= 0 or end > TASK_SIZE:
             raise HmmError("EINVAL", "an aligned start and a length inside the address space are needed")
         return end
-
-
-def _page_up(length: int) -> int:
-    return -(-length // PAGE_BYTES) * PAGE_BYTES
-
-
-def _protection(prot: Prot) -> VmFlags:
-    return VmFlags(int(prot & (Prot.PROT_READ | Prot.PROT_WRITE | Prot.PROT_EXEC)))

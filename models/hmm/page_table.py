@@ -19,6 +19,10 @@ from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
 
 SPAN_SHIFT = 21
 """log2 of the bytes of one page-table page."""
+DIRECTORY_SHIFTS = (30, 39, 48)
+"""log2 of the bytes that one table of each higher level spans: of 2 MiB entries, of 1 GiB entries, of 512 GiB
+entries.
+"""
 
 
 class EntryKind(IntEnum):
@@ -32,6 +36,14 @@ class EntryKind(IntEnum):
     """the page is in a device's memory; pfn is its number there"""
     HWPOISON = 4
     """the page was lost to a memory error"""
+    SWAP = 5
+    """the page is in swap; pfn is its place there"""
+    EXCLUSIVE = 6
+    """a device has the page for itself; pfn is the page"""
+    MARKER = 7
+    """nothing is mapped, but userfaultfd wants to be told of the first write"""
+    UNKNOWN = 8
+    """not present, and of a kind that nothing may come back from"""
 
 
 class EntryFlags(IntFlag):
@@ -41,6 +53,16 @@ class EntryFlags(IntFlag):
     WRITABLE = 1
     SPECIAL = 2
     """no page with a reference count stands behind it: the zero page, or a pfn of a special area"""
+    PROTNONE = 4
+    """the CPU may not use it now: for NUMA hinting, or because the area forbids everything"""
+    UFFD_WP = 8
+    """userfaultfd protected it against writing"""
+    ALONE = 16
+    """of a page in swap: nobody else has it"""
+    DEVMAP = 32
+    """memory of a device that is mapped as it is"""
+    TRACKED = 64
+    """the next write to it has to be seen, so it may not become writable before"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,20 @@ class CpuEntry:
 
 
 HOLE = CpuEntry(EntryKind.NONE, hole=True)
+
+
+@dataclass(frozen=True)
+class LargeEntry:
+    """One entry for 2^order pages, of hugetlb memory or as large as 1 GiB; `pfn` is that of its first page.
+
+    `raw_pfn`: what stands in the pfn's place of an entry that is not present, as HMM shows it.
+    """
+
+    kind: EntryKind
+    flags: EntryFlags
+    pfn: int
+    order: int
+    raw_pfn: int = 0
 
 
 class LeafTable:
@@ -82,9 +118,16 @@ class LeafTable:
         self.pfn[chosen] = 0
 
 
+COUNTED = np.isin(
+    np.arange(max(EntryKind) + 1),
+    [EntryKind.PRESENT, EntryKind.MIGRATION, EntryKind.DEVICE_PRIVATE, EntryKind.EXCLUSIVE],
+)
+"""bool for each kind: whether entries of it hold a reference to a page."""
+
+
 def holds_reference(kind: Bytes, flags: Bytes) -> Flags:
     """bool[n]: which entries hold a reference to their page."""
-    paged = (kind == EntryKind.PRESENT) | (kind == EntryKind.MIGRATION) | (kind == EntryKind.DEVICE_PRIVATE)
+    paged = COUNTED[kind]
     counted: Flags = paged & ((flags & np.uint8(EntryFlags.SPECIAL)) == 0)
     return counted
 
@@ -104,6 +147,9 @@ class PageTable:
 
     def __init__(self) -> None:
         self._tables: dict[int, LeafTable] = {}
+        self._directories: dict[int, set[int]] = {shift: set() for shift in DIRECTORY_SHIFTS}
+        self.large: dict[int, LargeEntry] = {}
+        """Entries of hugetlb areas, and entries of 1 GiB, by their first address."""
 
     def lookup(self, va: int) -> CpuEntry:
         """The entry of the page of `va`."""
@@ -122,14 +168,56 @@ class PageTable:
         """The page-table page of `va`, made if it is missing."""
         table = self._tables.get(va >> SPAN_SHIFT)
         if table is None:
+            self.ensure_directories(va)
             table = self._tables[va >> SPAN_SHIFT] = LeafTable()
         return table
+
+    def ensure_directories(self, va: int, lowest: int = DIRECTORY_SHIFTS[0]) -> None:
+        """Make the tables above the page-table page of `va`, down to the one that spans 2^lowest bytes."""
+        for shift in DIRECTORY_SHIFTS:
+            if shift >= lowest:
+                self._directories[shift].add(va >> shift)
+
+    def has_directory(self, va: int, shift: int) -> bool:
+        """Whether there is the table above `va` that spans 2^shift bytes."""
+        return va >> shift in self._directories[shift]
+
+    def hole_end(self, va: int) -> int:
+        """Where the hole around `va` ends: the end of what one empty entry of the lowest table there covers.
+
+        At least the end of the 2 MiB; more where tables of higher levels are missing too.
+        """
+        span = SPAN_SHIFT
+        for shift in DIRECTORY_SHIFTS:
+            if self.has_directory(va, shift):
+                break
+            span = shift
+        return ((va >> span) + 1) << span
+
+    def hole_level(self, va: int) -> int:
+        """The level at which a walk to `va` ends in a hole: 2 the table of 2 MiB entries, 3 the one above, ..."""
+        for level, shift in enumerate(DIRECTORY_SHIFTS, start=2):
+            if self.has_directory(va, shift):
+                return level
+        return 2 + len(DIRECTORY_SHIFTS)
 
     def spans(self, start: int, end: int) -> Iterator[Span]:
         """[start, end) cut at every 2 MiB, holes included."""
         while start < end:
             stop = min(((start >> SPAN_SHIFT) + 1) << SPAN_SHIFT, end)
             yield self._span(start, stop)
+            start = stop
+
+    def units(self, start: int, end: int) -> Iterator[Span]:
+        """[start, end) cut as a walk sees it: at every 2 MiB where there is a page-table page, at the end of a hole."""
+        while start < end:
+            table = self._tables.get(start >> SPAN_SHIFT)
+            if table is not None:
+                stop = min(((start >> SPAN_SHIFT) + 1) << SPAN_SHIFT, end)
+                yield self._span(start, stop)
+            else:
+                stop = min(self.hole_end(start), end)
+                yield Span(start, stop, None, slice(0, (stop - start) // PAGE_BYTES))
             start = stop
 
     def mapped_spans(self, start: int, end: int) -> list[Span]:
@@ -163,6 +251,7 @@ class PageTable:
         table.flags[:] = flags
         table.pfn[:] = np.arange(pfn, pfn + HUGE_PAGES, dtype=np.uint64)
         table.huge = True
+        self.ensure_directories(va)
         self._tables[va >> SPAN_SHIFT] = table
 
     def split_huge(self, va: int, zero_pfn: int) -> None:
@@ -173,6 +262,10 @@ class PageTable:
         table.huge = False
         if EntryFlags.SPECIAL in EntryFlags(int(table.flags[0])):
             table.pfn[:] = zero_pfn
+
+    def drop_table(self, va: int) -> None:
+        """Make the 2 MiB around `va` a hole."""
+        self._tables.pop(va >> SPAN_SHIFT, None)
 
     def zap(self, start: int, end: int) -> Words:
         """Make every entry of [start, end) NONE; returns the pages whose references the entries held.
@@ -210,6 +303,7 @@ class PageTable:
         if table.huge:
             if length != HUGE_BYTES or target % HUGE_BYTES:
                 raise RuntimeError(f"the huge entry at {source:#x} must be split before a part of it moves")
+            self.ensure_directories(target)
             self._tables[target >> SPAN_SHIFT] = self._tables.pop(source >> SPAN_SHIFT)
             return
         first = _index(source)

@@ -58,7 +58,13 @@ class Requests:
 
 @dataclass(frozen=True)
 class EntryWords:
-    """The words of one range, whichever form it has. A flag of 0 is left out of entries and never asked for."""
+    """The words of one range, whichever form it has. A flag of 0 is left out of entries and never asked for.
+
+    `order_shift`: where entries carry their order, 0 for nowhere. Of an entry on the way in only the bits in
+    `pfn_flags_mask` count, and `default_flags` count as if they were in every entry. `marks_ask`: NONE, ERROR and
+    SPECIAL are no more than their bits on the way in; else they ask for nothing. `sticky`: bits of the driver's own,
+    which stay.
+    """
 
     valid: int
     write: int
@@ -68,15 +74,28 @@ class EntryWords:
     special: int
     marks_are_values: bool
     pfn_shift: int
+    order_shift: int = 0
+    default_flags: int = 0
+    pfn_flags_mask: int = WORD_MASK
+    marks_ask: bool = False
+    sticky: int = 0
 
     def requests(self, pfns: Words) -> Requests:
-        """What the entries uint64[n] ask for. NONE, ERROR and SPECIAL ask for nothing, whatever bits they have."""
-        fault = self._matches(pfns, self.valid)
-        for mark in (self.none, self.error, self.special):
-            fault &= (pfns != np.uint64(mark)) if self.marks_are_values else ~self._matches(pfns, mark)
+        """What the entries uint64[n] ask for."""
+        own = pfns & np.uint64(self.pfn_flags_mask)
+        if not self.marks_ask:
+            for mark in (self.none, self.error, self.special):
+                marked = (pfns == np.uint64(mark)) if self.marks_are_values else self._matches(pfns, mark)
+                own[marked] = 0
+        asked = own | np.uint64(self.default_flags)
+        fault = self._matches(asked, self.valid)
         return Requests(
-            fault, fault & self._matches(pfns, self.write), fault & self._matches(pfns, self.device_private)
+            fault, fault & self._matches(asked, self.write), fault & self._matches(asked, self.device_private)
         )
+
+    def order(self, order: int) -> int:
+        """The bits that tell an order."""
+        return order << self.order_shift if self.order_shift else 0
 
     def request(self, *, write: bool, device_private: bool = False) -> int:
         """The entry that asks for a page, for writing, and back from device memory."""
@@ -94,7 +113,9 @@ class HmmRange:
     """A range [start, end) of `vma`; `pfns` uint64[pages] holds requests on the way in and results on the way out.
 
     `flags` and `values` are the driver's words: six flags and no values (first form), or three and three (merged form).
-    `valid` says, while the range is tracked, that nothing in it was invalidated. The fields keep the kernel's names.
+    `valid` says, while the range is tracked, that nothing in it was invalidated. `default_flags` are asked for every
+    page, and of the entries themselves only the bits in `pfn_flags_mask` count, as since Linux 5.2. The fields keep
+    the kernel's names.
     """
 
     vma: Vma
@@ -105,6 +126,8 @@ class HmmRange:
     pfn_shift: int
     values: tuple[int, ...] | None = None
     valid: bool = False
+    default_flags: int = 0
+    pfn_flags_mask: int = WORD_MASK
 
     def words(self) -> EntryWords:
         """The driver's words by name. Errors: UserError if `flags`, `values` or `pfn_shift` cannot be."""
@@ -124,6 +147,8 @@ class HmmRange:
                 special=flag[HmmPfnFlag.HMM_PFN_FLAG_SPECIAL],
                 marks_are_values=False,
                 pfn_shift=self.pfn_shift,
+                default_flags=self.default_flags,
+                pfn_flags_mask=self.pfn_flags_mask,
             )
         if self.values is None or (len(self.flags), len(self.values)) != (len(HmmPfnFlagMerged), len(HmmPfnValue)):
             raise UserError("Give a range six flags, or three flags and three values.")
@@ -136,6 +161,8 @@ class HmmRange:
             special=self.values[HmmPfnValue.HMM_PFN_SPECIAL],
             marks_are_values=True,
             pfn_shift=self.pfn_shift,
+            default_flags=self.default_flags,
+            pfn_flags_mask=self.pfn_flags_mask,
         )
 
     @property

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
+from models.arrays import PAGE_BYTES
+from models.hmm.vma import VmFlags
+
 
 class Prot(IntFlag):
     """Protections of mmap() and mprotect(), with Linux's numbers."""
@@ -39,3 +42,13 @@ class Advice(IntEnum):
     MADV_DONTNEED = 4
     MADV_HUGEPAGE = 14
     MADV_NOHUGEPAGE = 15
+
+
+def page_up(length: int) -> int:
+    """A length in bytes, rounded up to whole pages."""
+    return -(-length // PAGE_BYTES) * PAGE_BYTES
+
+
+def protection_flags(prot: Prot) -> VmFlags:
+    """What a protection allows, as properties of an area."""
+    return VmFlags(int(prot & (Prot.PROT_READ | Prot.PROT_WRITE | Prot.PROT_EXEC)))

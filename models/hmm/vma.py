@@ -5,51 +5,83 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import IntFlag
+from dataclasses import dataclass, field, replace
+from enum import Enum, IntFlag
 from typing import TYPE_CHECKING
 
-from models.arrays import PAGE_SHIFT
+from models.arrays import PAGE_BYTES, PAGE_SHIFT
 
 if TYPE_CHECKING:
     from models.hmm.memory_map import MemoryMap
 
 
 class VmFlags(IntFlag):
-    """Properties of an area (VM_READ, ... of include/linux/mm.h; the numbers are ours)."""
+    """Properties of an area, with the numbers of Linux 6.1 (VM_READ, ... of include/linux/mm.h)."""
 
     VM_NONE = 0
-    VM_READ = 1
-    VM_WRITE = 2
-    VM_EXEC = 4
-    VM_SHARED = 8
-    VM_MAYREAD = 16
-    VM_MAYWRITE = 32
-    VM_IO = 64
-    VM_PFNMAP = 128
-    VM_MIXEDMAP = 256
-    VM_HUGEPAGE = 512
+    VM_READ = 0x1
+    VM_WRITE = 0x2
+    VM_EXEC = 0x4
+    VM_SHARED = 0x8
+    VM_MAYREAD = 0x10
+    VM_MAYWRITE = 0x20
+    VM_UFFD_MISSING = 0x200
+    """userfaultfd is told of pages that are missing"""
+    VM_PFNMAP = 0x400
+    VM_UFFD_WP = 0x1000
+    """userfaultfd is told of writes to pages that it protected"""
+    VM_IO = 0x4000
+    VM_NORESERVE = 0x20_0000
+    VM_HUGETLB = 0x40_0000
+    VM_MIXEDMAP = 0x1000_0000
+    VM_HUGEPAGE = 0x2000_0000
+    VM_NOHUGEPAGE = 0x4000_0000
+    VM_UFFD_MINOR = 0x20_0000_0000
+    """userfaultfd is told where a page is in the cache but not mapped"""
 
 
 VM_SPECIAL = VmFlags.VM_IO | VmFlags.VM_PFNMAP | VmFlags.VM_MIXEDMAP
 
 
+class Backing(Enum):
+    """What stands behind an area, besides anonymous memory."""
+
+    SHMEM = "memory that is shared: tmpfs, memfd, shared anonymous memory"
+    FILE = "the page cache of a file"
+    HUGETLB = "huge pages that were set aside"
+    KERNEL = "pages of the kernel itself: vdso"
+    DRIVER = "what a driver maps"
+
+
 @dataclass(eq=False)
 class SharedObject:
-    """What stands behind shared anonymous memory: pages by their number in the object; it holds a reference to each.
+    """What stands behind an area: pages by their number in the object (struct address_space).
 
-    `users` counts the areas that map it.
+    It holds a reference to each. `users` counts the areas that map it. `size`: pages of the object, None if it has no
+    end. `swapped`: numbers of pages that are in swap. `huge`: numbers of the first pages of huge pages in it.
+    `unready`: numbers of pages whose content was not read yet. `huge_allowed`: a missing page may become a huge one.
+    `lasts`: its pages stay when nobody maps it.
     """
 
     pages: dict[int, int] = field(default_factory=dict)
     users: int = 0
+    kind: Backing = Backing.SHMEM
+    size: int | None = None
+    swapped: set[int] = field(default_factory=set)
+    huge: set[int] = field(default_factory=set)
+    unready: set[int] = field(default_factory=set)
+    huge_allowed: bool = False
+    lasts: bool = False
 
 
 @dataclass(eq=False)
 class Vma:
     """The bytes [start, end) of address space `mm`, with equal properties. `offset`: page of `shared` at start.
 
+    `shared` is the object behind the area, private areas of files included; None for anonymous memory.
     `end` is moved where a neighbour merges into the area or a piece is cut off, as in the kernel.
+    `watches_writes`: the first write to each page has to be seen, so a page is never mapped writable before it
+    (vma_wants_writenotify()). `no_fault`: its driver has no fault handler. `huge_bytes`: size of its pages (HUGETLB).
     """
 
     mm: MemoryMap
@@ -58,6 +90,9 @@ class Vma:
     flags: VmFlags
     shared: SharedObject | None = None
     offset: int = 0
+    watches_writes: bool = False
+    no_fault: bool = False
+    huge_bytes: int = PAGE_BYTES
 
     def object_page(self, va: int) -> int:
         """Number of the page of `va` in the shared object."""
@@ -73,6 +108,17 @@ class Vma:
         """Whether writes go to a private copy (is_cow_mapping())."""
         return self.flags & (VmFlags.VM_SHARED | VmFlags.VM_MAYWRITE) == VmFlags.VM_MAYWRITE
 
+    @property
+    def accessible(self) -> bool:
+        """Whether anything may be done with its memory (vma_is_accessible())."""
+        return bool(self.flags & (VmFlags.VM_READ | VmFlags.VM_WRITE | VmFlags.VM_EXEC))
+
+    @property
+    def writable_at_once(self) -> bool:
+        """Whether a read already maps a page writable: its vm_page_prot allows writing."""
+        wanted = VmFlags.VM_SHARED | VmFlags.VM_WRITE
+        return self.flags & wanted == wanted and not self.watches_writes
+
     def contains(self, start: int, end: int) -> bool:
         """Whether [start, end) lies inside."""
         return self.start <= start and end <= self.end
@@ -80,6 +126,8 @@ class Vma:
     def continues(self, before: Vma) -> bool:
         """Whether this area could be one with `before`, which ends where it starts."""
         if before.end != self.start or before.flags != self.flags or before.shared is not self.shared:
+            return False
+        if (before.watches_writes, before.no_fault) != (self.watches_writes, self.no_fault):
             return False
         return self.shared is None or before.object_page(before.end) == self.offset
 
@@ -152,7 +200,7 @@ class VmaList:
         area = self.find(va)
         if area is None or area.start == va:
             return
-        upper = Vma(area.mm, va, area.end, area.flags, area.shared, area.object_page(va))
+        upper = replace(area, start=va, offset=area.object_page(va))
         area.end = va
         self._areas.insert(self._areas.index(area) + 1, upper)
         if upper.shared is not None:

@@ -373,3 +373,25 @@ def test_driver_service_options_that_cannot_be() -> None:
     for wrong in ({"deadline": -1}, {"batch": 0}, {"poll": 0}):
         with pytest.raises(UserError, match="Give the driver"):
             DriverOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "good"),
+    [
+        ({"deadline": 0, "batch": 1, "poll": 1}, True),
+        ({"deadline": -1}, False),
+        ({"batch": 0}, False),
+        ({"poll": 0}, False),
+    ],
+)
+def test_driver_options_smallest(options: dict[str, Any], good: bool) -> None:
+    """
+    Stimulus: the smallest numbers that make sense, and each one smaller.
+    Checking: taken; refused in one sentence.
+    Covers: DRIVER-OPTIONS
+    """
+    if good:
+        assert DriverOptions(**options).poll == 1
+    else:
+        with pytest.raises(UserError, match="deadline of 0 or more"):
+            DriverOptions(**options)

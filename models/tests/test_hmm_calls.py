@@ -88,10 +88,35 @@ def test_hmm_calls_mixed_requests_over_fault() -> None:
 
 
 def test_hmm_calls_over_fault_stops_at_two_mebibytes() -> None:
-    """The over-fault ends with the 2 MiB, and with the range.
+    """The over-fault ends with the 2 MiB where a table of 2 MiB entries exists, and with the range.
 
-    Stimulus: a range across a 2 MiB boundary; one request before it, none behind it; pages behind the range.
+    Stimulus: a range across a 2 MiB boundary; one request before it, none behind it; pages behind the range; something
+    else is mapped in the same GiB.
     Checking: only pages of the first part came; pages outside the range are untouched.
+    Covers: HMM-OVER-FAULT.
+    """
+
+    async def scenario() -> None:
+        bench = HmmBench()
+        await bench.begin()
+        await bench.mm.mmap(PLACE, 4 * HUGE_BYTES, flags=FIXED)
+        await cpu_write(bench.mm, PLACE + 3 * HUGE_BYTES, b"x")
+        start = PLACE + HUGE_BYTES - 3 * PAGE_BYTES
+        hmm_range = asking(bench, start, "NWNNN")
+        await bench.fault(hmm_range)
+        assert kinds(hmm_range) == "WWWNN"
+        assert bench.mm.page_table.lookup(start - PAGE_BYTES).kind is EntryKind.NONE
+        assert bench.mm.page_table.lookup(PLACE + HUGE_BYTES).hole
+        assert hmm_vma_range_done(hmm_range)
+
+    run(scenario())
+
+
+def test_hmm_calls_over_fault_fills_a_larger_hole() -> None:
+    """Where even the table of 2 MiB entries is missing, the whole hole is faulted, as far as the range goes.
+
+    Stimulus: a range across a 2 MiB boundary in a GiB where nothing is mapped; one request before the boundary.
+    Checking: all pages of the range came, none behind it.
     Covers: HMM-OVER-FAULT.
     """
 
@@ -102,9 +127,8 @@ def test_hmm_calls_over_fault_stops_at_two_mebibytes() -> None:
         start = PLACE + HUGE_BYTES - 3 * PAGE_BYTES
         hmm_range = asking(bench, start, "NWNNN")
         await bench.fault(hmm_range)
-        assert kinds(hmm_range) == "WWWNN"
-        assert bench.mm.page_table.lookup(start - PAGE_BYTES).kind is EntryKind.NONE
-        assert bench.mm.page_table.lookup(PLACE + HUGE_BYTES).hole
+        assert kinds(hmm_range) == "WWWWW"
+        assert bench.mm.page_table.lookup(PLACE + HUGE_BYTES + 2 * PAGE_BYTES).kind is EntryKind.NONE
         assert hmm_vma_range_done(hmm_range)
 
     run(scenario())

@@ -82,4 +82,7 @@ module hmm_enable
     end
   end
 
+  EnableOffAfterReset: assert property (@(posedge clk_i) $rose(rst_ni) |-> (state_q == StateOff))
+    else $error("translation is not off after a reset");
+
 endmodule

@@ -50,10 +50,11 @@ def _assert_one_sentence(done: subprocess.CompletedProcess[str], *said: str) -> 
         (["run", "smoke", "--build", "quick"], ["quick", "fast, checked"]),
         (["run", "smoke", "--build", "fast", "--waves"], ["fast", "no waves"]),
         (["run", "smoke", "--path", "express"], ["express", "batch, agent"]),
-        (["runn", "smoke"], ["runn", "list, record, regress, run"]),
+        (["runn", "smoke"], ["runn", "list, picture, record, regress, run"]),
         (["build", "--configuration", "huge"], ["huge", "default, tiny, va57"]),
         (["test", "--jobs", "1", "no_test_is_called_this"], ["no_test_is_called_this"]),
         (["break", "--paths", "docs"], ["docs"]),
+        (["picture", "sunset"], ["sunset", "choose fault"]),
         (["regress", "weekly"], ["weekly", "nightly, pr, smoke"]),
         (["regress", "smoke", "-k", "races and"], ["races and", "no expression"]),
         (["regress", "smoke", "--tag", "none_such"], ["No case of smoke", "--list"]),
@@ -138,7 +139,9 @@ def test_cli_list_names_every_scenario() -> None:
     done = _sim("list")
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert done.returncode == 0 and names == list(known_cases())
-    assert {name.replace("_", "-") for name in SCENARIOS} | {"kernel-arrays"} == set(names)
+    assert {name.replace("_", "-") for name in SCENARIOS} | {"all", "kernel-arrays", "programs", "program"} == set(
+        names
+    )
 
 
 def test_cli_generate_check_passes() -> None:

@@ -166,7 +166,10 @@ def test_record_interrupted_by_the_user(tmp_path: Path) -> None:
     """
     out, number = tmp_path / "sleep.npz", tmp_path / "number"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom models.errors import UserError\nfrom sim.record import record\n"
+        "import signal\nimport sys\nfrom pathlib import Path\nfrom models.errors import UserError\n"
+        "from sim.record import record\n"
+        # Whoever runs the tests in the background may have made them deaf for the keyboard.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "try:\n    record(['sh', '-c', 'echo $$ >\"$1\"; exec sleep 50', 'sh', sys.argv[2]], Path(sys.argv[1]))\n"
         "except UserError as error:\n    sys.exit(f'error: {error}')\n"
     )

@@ -38,10 +38,18 @@ module tb_events
   asked_t asked_q [Clients][Ids];  // what the request that was accepted last under an id asked for
   logic   irq_q;
 
-  logic [Clients-1:1] accepted, responded;
+  // Client 0 is inside the device and shows at the probe.
+  logic      [Clients-1:0] accepted, responded, released;
+  request_t  [Clients-1:0] req;
+  response_t [Clients-1:0] rsp;
+  id_t       [Clients-1:0] rel_id;
 
-  assign accepted  = req_valid_i & req_ready_i;
-  assign responded = rsp_valid_i & rsp_ready_i;
+  assign accepted  = {req_valid_i & req_ready_i, probe_i.inner_request};
+  assign responded = {rsp_valid_i & rsp_ready_i, probe_i.inner_response};
+  assign released  = {rel_valid_i, probe_i.inner_release};
+  assign req       = {req_i, probe_i.inner_asked};
+  assign rsp       = {rsp_i, probe_i.inner_answer};
+  assign rel_id    = {rel_id_i, probe_i.inner_released};
 
   function automatic void log_command(event_e kind);
     tb_event(cycle_i, kind, 8'd0, 8'd0, probe_i.command_opcode, 8'(probe_i.command_malformed),
@@ -75,11 +83,11 @@ module tb_events
         tb_event(cycle_i, EVENT_FAULT_RECORD, 8'd0, 8'd0, 8'd0, 8'd0, 32'd0, 64'd0, 64'd0,
                  64'(probe_i.record_tag));
       end
-      for (int unsigned i = 1; i < Clients; i++) begin
-        if (responded[i]) log_response(i, rsp_i[i], asked_q[i][rsp_i[i].id]);
+      for (int unsigned i = 0; i < Clients; i++) begin
+        if (responded[i]) log_response(i, rsp[i], asked_q[i][rsp[i].id]);
       end
-      for (int unsigned i = 1; i < Clients; i++) begin
-        if (rel_valid_i[i]) log_release(i, rel_id_i[i], asked_q[i][rel_id_i[i]]);
+      for (int unsigned i = 0; i < Clients; i++) begin
+        if (released[i]) log_release(i, rel_id[i], asked_q[i][rel_id[i]]);
       end
       if (done_i) begin
         tb_event(cycle_i, EVENT_ACTION, 8'd0, 8'd0, done_action_i.kind[7:0], 8'(done_action_i.status), 32'd0,
@@ -89,10 +97,8 @@ module tb_events
         tb_event(cycle_i, EVENT_INTERRUPT, 8'd0, 8'd0, 8'd0, 8'd0, 32'd0, 64'd0, 64'd0, 64'd0);
       end
       irq_q <= irq_i;
-      for (int unsigned i = 1; i < Clients; i++) begin
-        if (accepted[i]) begin
-          asked_q[i][req_i[i].id] <= '{pasid: req_i[i].pasid, va: req_i[i].va, access: req_i[i].access};
-        end
+      for (int unsigned i = 0; i < Clients; i++) begin
+        if (accepted[i]) asked_q[i][req[i].id] <= '{pasid: req[i].pasid, va: req[i].va, access: req[i].access};
       end
     end
   end

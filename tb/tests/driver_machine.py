@@ -98,8 +98,8 @@ class RtlMachine:
         return await self.answered(self.ask_later(pasid, va, access))
 
     async def finish(self, *, pasid: int | None = None) -> None:
-        """Errors: AssertionError for a broken rule, for records that were not taken, and, if `pasid` names a context, for
-        a request of it that was granted what it should not have been.
+        """Errors: AssertionError for a broken rule, a record that was not taken, or a request of the context `pasid`
+        (None: not looked at) that was granted what it should not have been.
         """
         self.driver.stop()
         await self.device.cycles(2 * self.options.poll)

@@ -37,10 +37,12 @@ NONE_WORD = 1 << 3
         "cocotb_memory",
         "cocotb_pins",
         "cocotb_clients",
+        "cocotb_live_clients",
         "cocotb_registers",
         "cocotb_faults",
         "cocotb_fault_ring",
         "cocotb_driver",
+        "cocotb_programs",
         "cocotb_engine_device",
     ],
 )
