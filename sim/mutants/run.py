@@ -39,7 +39,9 @@ UNIT_BENCHES = {"rtl/decode": ("decoder",), "rtl/engine": ("engine",), "rtl/pkg"
 RELATED_TAGS = {"decode": "formats", "engine": "engine", "fault": "faults", "control": "registers", "command": "fences"}
 """Folders of the RTL, and which cases are tried first."""
 BENCH_ONLY = "bench-only"
-LIMIT_SECONDS = 8.0
+GROUP_SECONDS = 1.5
+"""cocotb tests tell their results when their process ends: short processes end soon after the first failure."""
+LIMIT_SECONDS = 4.0
 LIMIT_FACTOR = 4.0
 """A case of a changed design may take so many seconds, and so many times what it takes unchanged."""
 
@@ -157,6 +159,7 @@ class MutationRun:
         self._out = out
         self._jobs = jobs
         self._note = note
+        self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
         self._tree = out / "tree"
         make_tree(self._tree, texts, {number: verdict.mutant for number, verdict in self.verdicts.items()})
@@ -200,6 +203,7 @@ class MutationRun:
         if bad is not None:
             raise UserError(f"The unchanged design does not pass {bad.case.id} ({stage.name}); make it pass first.")
         seconds = {result.case.id: result.seconds for result in unchanged.results}
+        self._seconds.update(seconds)
         self._note(f"{stage.name}: unchanged in {unchanged.cpu_seconds:.0f} s, {len(wanted)} changes to try")
         cases = [replace(case, limit_seconds=LIMIT_SECONDS + LIMIT_FACTOR * seconds[case.id]) for case in stage.cases]
 
@@ -222,7 +226,7 @@ class MutationRun:
     ) -> list[RegressionCase]:
         """Cases about the changed unit first, then the short ones."""
         tag = RELATED_TAGS.get(Path(mutant.file).parent.name, "")
-        return sorted(cases, key=lambda case: (tag not in case.tags, case.kind.tests, seconds[case.id]))
+        return sorted(cases, key=lambda case: (tag not in case.tags or seconds[case.id] > 1, case.kind.tests, seconds[case.id]))
 
     def _run_cases(
         self, cases: Sequence[RegressionCase], executable: Path, number: int, name: str, jobs: int = 1
@@ -237,6 +241,8 @@ class MutationRun:
             jobs=jobs,
             stop_at_first=number != 0,
             keep_order=True,
+            seconds=self._seconds,
+            group_seconds=GROUP_SECONDS,
             arguments=(choose_argument(number),),
             # The Python side is the copy's too, so that work may go on here meanwhile.
             environment={"PYTHONPATH": str(self._tree)},

@@ -23,27 +23,34 @@ GROUPS_PER_JOB = 3
 
 
 def split(
-    cases: Sequence[RegressionCase], jobs: int, seconds: Mapping[str, float], *, keep_order: bool = False
+    cases: Sequence[RegressionCase],
+    jobs: int,
+    seconds: Mapping[str, float],
+    *,
+    keep_order: bool = False,
+    group_seconds: float = LARGEST_GROUP,
 ) -> list[Group]:
     """Groups of one kind each, longest first, or in the order of their first cases. `seconds`: what cases took, by id.
 
     Cases keep their order inside a group.
     """
-    kinds: dict[ProcessKind, list[RegressionCase]] = {}
-    for case in cases:
-        kinds.setdefault(case.kind, []).append(case)
     cost = {case.id: seconds.get(case.id, USUAL_SECONDS) for case in cases}
-    wanted = min(LARGEST_GROUP, max(SMALLEST_GROUP, sum(cost.values()) / (GROUPS_PER_JOB * max(1, jobs))))
-    groups: list[Group] = []
-    for kind, members in kinds.items():
-        chunk: list[RegressionCase] = []
-        number = 0
-        for case in members:
-            if chunk and sum(cost[each.id] for each in chunk) + cost[case.id] > wanted:
-                groups.append(Group(kind, number, tuple(chunk)))
-                chunk, number = [], number + 1
-            chunk.append(case)
-        groups.append(Group(kind, number, tuple(chunk)))
+    wanted = min(group_seconds, max(SMALLEST_GROUP, sum(cost.values()) / (GROUPS_PER_JOB * max(1, jobs))))
+    chunks: list[list[RegressionCase]] = []
+    newest: dict[ProcessKind, list[RegressionCase]] = {}
+    for case in cases:
+        chunk = newest.get(case.kind)
+        fits = chunk is not None and sum(cost[each.id] for each in chunk) + cost[case.id] <= wanted
+        if chunk is None or not fits or (keep_order and chunk is not chunks[-1]):
+            chunk = newest[case.kind] = []
+            chunks.append(chunk)
+        chunk.append(case)
+    numbers: dict[ProcessKind, int] = {}
+    groups = []
+    for chunk in chunks:
+        kind = chunk[0].kind
+        numbers[kind] = numbers.get(kind, -1) + 1
+        groups.append(Group(kind, numbers[kind], tuple(chunk)))
     if not keep_order:
         groups.sort(key=lambda group: -sum(cost[case.id] for case in group.cases))
     return groups
@@ -60,6 +67,7 @@ class RunSettings:
     seconds: Mapping[str, float] = field(default_factory=dict)
     stop_at_first: bool = False
     keep_order: bool = False
+    group_seconds: float = LARGEST_GROUP
     waves: bool = False
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -96,7 +104,9 @@ class Run:
             environment=settings.environment,
             start_limit=settings.start_limit,
         )
-        groups = split(cases, settings.jobs, settings.seconds, keep_order=settings.keep_order)
+        groups = split(
+            cases, settings.jobs, settings.seconds, keep_order=settings.keep_order, group_seconds=settings.group_seconds
+        )
         with ThreadPoolExecutor(max_workers=max(1, settings.jobs)) as pool:
             futures = [pool.submit(run_group, group, around) for group in groups]
             try:
