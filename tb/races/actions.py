@@ -17,8 +17,8 @@ from models.physical_memory import Owner
 from models.registers import Register
 from models.structures import Access, Opcode, pack_command
 from tb.host_script import LAST_ADDRESS, When, format_registers
-from tb.races.world import ABSENT, MISSING, OTHER_PASID, PAGE_BYTES, PASID, RaceWorld, page_va
 from tb.records import DeviceEventKind
+from tb.scenarios.race_world import ABSENT, MISSING, OTHER_PASID, PAGE_BYTES, PASID, RaceWorld, page_va
 
 FENCE_VALUE = 0x5AFE
 QUIET_CYCLES = 40

@@ -11,8 +11,8 @@ from tb.case import Case, CaseResult, MemorySettings
 from tb.host_script import When
 from tb.races.actions import HOST_ACTIONS, Aim, HostAction
 from tb.races.events import DEVICE_EVENTS, DeviceEvent, reads_of
-from tb.races.world import ABSENT, HOT, MISSING, NEXT, RaceWorld, line_of
 from tb.records import EventKind
+from tb.scenarios.race_world import ABSENT, HOT, MISSING, NEXT, RaceWorld, line_of
 
 GAP_CYCLES = 60
 """Between the end of what comes before and the event's request: an action may be that much earlier."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from tb.case import CaseResult
 from tb.races.actions import Aim
-from tb.races.world import ABSENT, BAD, HOT, MISSING, RaceWorld, line_of, page_va
 from tb.records import DeviceEventKind, EventKind
+from tb.scenarios.race_world import ABSENT, BAD, HOT, MISSING, RaceWorld, line_of, page_va
 
 HOLD = 30
 """Cycles of a grant that a race is about."""

@@ -222,7 +222,7 @@ STEP_KINDS: dict[str, Callable[[MixedHost], None]] = {
     "restart_fault_ring": MixedHost.restart_fault_ring,
     "restart_command_ring": MixedHost.restart_command_ring,
 }
-WEIGHTS = {"replay_all": 4, "change": 2, "unmap": 2, "change_format": 1}
+WEIGHTS = {"replay_all": 9, "change": 2, "unmap": 2, "change_format": 1}
 
 
 def draw_plan(seed: int, steps: int, requests: int, ports: int, arrays: int) -> Plan:

@@ -20,7 +20,7 @@ from models.registers import Register
 from models.structures import FAULT_RECORD_TIMESTAMP, Access, Reason
 from tb.case import Case, MemorySettings
 from tb.host_script import ALL_BITS, When, make_requests
-from tb.races.world import ABSENT, FIRST_VA, HOT, MISSING, NEXT, PAGE_BYTES, PASID, RaceWorld, page_va
+from tb.scenarios.race_world import ABSENT, FIRST_VA, HOT, MISSING, NEXT, PAGE_BYTES, PASID, RaceWorld, page_va
 
 LARGE_VA = (FIRST_VA >> span_bits(2) << span_bits(2)) + (1 << span_bits(2))
 LARGE_SHIFT = 21
