@@ -226,7 +226,9 @@ class MutationRun:
     ) -> list[RegressionCase]:
         """Cases about the changed unit first, then the short ones."""
         tag = RELATED_TAGS.get(Path(mutant.file).parent.name, "")
-        return sorted(cases, key=lambda case: (tag not in case.tags or seconds[case.id] > 1, case.kind.tests, seconds[case.id]))
+        return sorted(
+            cases, key=lambda case: (tag not in case.tags or seconds[case.id] > 1, case.kind.tests, seconds[case.id])
+        )
 
     def _run_cases(
         self, cases: Sequence[RegressionCase], executable: Path, number: int, name: str, jobs: int = 1
