@@ -48,10 +48,10 @@ class Folio:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a page may be mapped: the bytes [start, end) of an area."""
+    """Where a page may be mapped: the bytes [start, end) of an area; None: it is being unmapped, entries are left."""
 
     mm: MemoryMap
-    area: Vma
+    area: Vma | None
     start: int
     end: int
 
@@ -111,15 +111,16 @@ def places_of(frames: Frames, folio: Folio) -> list[Place]:
         return object_places(frames, cached.cache, cached.number, cached.number + folio.pages)
     places: list[Place] = []
     for mm in frames.spaces:
-        found: dict[int, Vma] = {}
+        found: dict[int, Vma | None] = {}
         for va, entry in entries_in(mm, folio):
             start = va - (entry.pfn - folio.first) * PAGE_BYTES
-            area = mm.vmas.find(va)
-            if area is not None:
-                found.setdefault(start, area)
+            found.setdefault(start, mm.vmas.find(va))
         for start, area in found.items():
-            stop = min(area.end, start + folio.pages * PAGE_BYTES)
-            places.append(Place(mm, area, max(area.start, start), stop))
+            stop = start + folio.pages * PAGE_BYTES
+            if area is None:
+                places.append(Place(mm, None, start, stop))
+            else:
+                places.append(Place(mm, area, max(area.start, start), min(area.end, stop)))
     return places
 
 
@@ -157,7 +158,7 @@ async def change_entries(
     `shared_only`: only areas that are shared.
     """
     for place in places_of(frames, folio):
-        if shared_only and not place.area.is_shared:
+        if shared_only and not (place.area and place.area.is_shared):
             continue
         if split_first and folio.pages == HUGE_PAGES:
             await place.mm.split_huge_told(place.start)

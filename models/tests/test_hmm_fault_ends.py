@@ -7,7 +7,7 @@ import pytest
 
 from models.arrays import PAGE_BYTES
 from models.formats import format_by_name
-from models.hmm import CpuAccessError, EntryKind, HmmError, MemoryMap, Prot, Vma, cpu_read, cpu_write
+from models.hmm import CpuAccessError, EntryKind, HmmError, MemoryMap, Prot, Vma, cpu_read, cpu_write, fork
 from models.hmm.errors import Signal
 from models.host_scheduler import run
 from models.tests.hmm_bench import FIXED, PLACE, STATES, HmmBench
@@ -79,3 +79,24 @@ def test_hmm_request_device_private_for_reading() -> None:
         assert bench.mm.page_table.lookup(PLACE).kind is EntryKind.PRESENT
 
     run(scenario())
+
+
+def test_hmm_fault_device_page_shared_with_who_leaves() -> None:
+    """
+    Stimulus: a child that shares a page with its parent is ending: its areas are gone, its entries are not. Meanwhile
+    the parent's page moves into device memory, and the CPU reads it.
+    Checking: the page moves there and comes back: the child's entry is cut off although no area shows it.
+    Covers: MM-MIGRATE-EXIT
+    """
+    bench = HmmBench()
+    run(bench.begin(), bench.scheduler)
+    run(STATES["writable"](bench), bench.scheduler)
+    child = run(fork(bench.mm), bench.scheduler)
+    leaving = bench.scheduler.start(child.exit(), "exit")
+    assert bench.scheduler.run_until(leaving, "mm: invalidate started")
+    assert len(child.vmas) == 0 and child.page_table.lookup(PLACE).kind is EntryKind.PRESENT
+    moving = bench.scheduler.start(bench.to_device(PLACE, PLACE + PAGE_BYTES), "move")
+    assert bench.scheduler.run_task(moving) and moving.result == 1
+    reading = bench.scheduler.start(cpu_read(bench.mm, PLACE, 4), "read")
+    assert bench.scheduler.run_task(reading) and reading.result == b"data"
+    assert bench.scheduler.run_task(leaving)

@@ -48,6 +48,7 @@ async def punch_hole(frames: Frames, cache: SharedObject, first: int, end: int) 
 async def _unmap_pages(frames: Frames, cache: SharedObject, first: int, end: int, *, keep_copies: bool) -> None:
     """Unmap pages of an object wherever they may be mapped (unmap_mapping_range())."""
     for place in object_places(frames, cache, first, end):
+        assert place.area is not None  # A place in an object is one of an area.
         await zap_told(place.mm, place.area, place.start, place.end, keep_copies=keep_copies)
 
 
