@@ -7,6 +7,17 @@ from sim.build import Design
 
 DEVICE = "device"
 
+
+def _testbench_part(name: str) -> Design:
+    """A part of the testbench alone, with pins that Python drives."""
+    return Design(
+        name=name,
+        file_lists=(f"tb/units/{name}.f",),
+        source_folders=("tb/sv", "tb/cpp", "tb/units"),
+        extra_flags=("--public-depth", "1"),
+    )
+
+
 BENCHES: dict[str, Design] = {
     DEVICE: Design(),
     "decoder": Design(
@@ -26,11 +37,8 @@ BENCHES: dict[str, Design] = {
         source_folders=("rtl/engine", "rtl/pkg", "rtl/regs", "tb/units"),
         cpp_folder=None,
     ),
-    "memory": Design(
-        name="memory",
-        file_lists=("tb/units/memory.f",),
-        source_folders=("tb/sv", "tb/cpp", "tb/units"),
-        extra_flags=("--public-depth", "1"),
-    ),
+    "memory": _testbench_part("memory"),
+    "checkers": _testbench_part("checkers"),
+    "axi_ram": _testbench_part("axi_ram"),
 }
 """By name. Only the device has configurations."""

@@ -219,13 +219,14 @@ module axi4_checker #(
 
   // ---- Reset ------------------------------------------------------------------------------------
 
-  logic reset_q;
+  // Two edges in reset have passed: what was there at the very start is gone.
+  logic [1:0] reset_q = '0;
 
-  always_ff @(posedge clk_i) reset_q <= !rst_ni;
+  always_ff @(posedge clk_i) reset_q <= {reset_q[0], !rst_ni};
 
-  // Nothing is offered in reset, and in the first cycle behind it.
+  // Nothing is offered in reset.
   reset_silent: assert property (@(posedge clk_i) disable iff (1'b0)
-      (reset_q && !rst_ni) |-> !(awvalid_i || wvalid_i || bvalid_i || arvalid_i || rvalid_i))
+      (reset_q == '1 && !rst_ni) |-> !(awvalid_i || wvalid_i || bvalid_i || arvalid_i || rvalid_i))
     else $error("AXI4: something is valid in reset");
 
 endmodule

@@ -82,12 +82,13 @@ module axi4_lite_checker #(
   r_asked: assert property (rvalid_i |-> reads_q != '0)
     else $error("AXI4-Lite: read data without a read");
 
-  logic reset_q;
+  // Two edges in reset have passed: what was there at the very start is gone.
+  logic [1:0] reset_q = '0;
 
-  always_ff @(posedge clk_i) reset_q <= !rst_ni;
+  always_ff @(posedge clk_i) reset_q <= {reset_q[0], !rst_ni};
 
   reset_silent: assert property (@(posedge clk_i) disable iff (1'b0)
-      (reset_q && !rst_ni) |-> !(awvalid_i || wvalid_i || bvalid_i || arvalid_i || rvalid_i))
+      (reset_q == '1 && !rst_ni) |-> !(awvalid_i || wvalid_i || bvalid_i || arvalid_i || rvalid_i))
     else $error("AXI4-Lite: something is valid in reset");
 
 endmodule
