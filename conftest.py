@@ -11,8 +11,6 @@ import pytest
 from sim.paths import BUILD
 from sim.simulation import WAVES_DIRECTORY
 
-pytest_plugins = ["sim.regression.pytest_plugin"]
-
 WAVES = BUILD / "waves"
 
 

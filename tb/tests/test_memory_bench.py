@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sim.benches import BENCHES
-from sim.build import build
+from sim.build import Design, build
 from sim.simulation import simulate
 
-MEMORY = BENCHES["memory"]
+MEMORY = Design(
+    name="memory",
+    file_lists=("tb/units/memory.f",),
+    source_folders=("tb/sv", "tb/cpp", "tb/units"),
+    extra_flags=("--public-depth", "1"),
+)
 
 
 @pytest.mark.simulation

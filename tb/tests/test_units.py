@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from sim.benches import BENCHES
-from sim.build import build
+from sim.build import Design, build
 from sim.simulation import simulate
 
 pytestmark = pytest.mark.simulation
 
-DECODER = BENCHES["decoder"]
+DECODER = Design(
+    name="decoder",
+    top="tb_decoder",
+    prefix="Vtop",
+    file_lists=("rtl/hmm_mmu.f", "tb/units/decoder.f"),
+    source_folders=("rtl", "tb/units"),
+    cpp_folder=None,
+    extra_flags=("--public-depth", "1"),
+)
 
 
 @pytest.mark.parametrize(
