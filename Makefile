@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One-liners over `python -m sim`; every one sets up first what is missing.
 .DEFAULT_GOAL := all
-.PHONY: all test lint generate setup clean distclean help
+.PHONY: all test regress regress-pr lint generate setup clean distclean help
 .NOTPARALLEL:
 SIM := .venv/bin/python -m sim
 
@@ -10,6 +10,12 @@ all: setup ## (default) set up, then every array that the real kernel wrote, and
 
 test: setup ## set up, then run the tests; TEST=file or expression, SEED=number, WAVES=1
 	@$(SIM) test $(if $(TEST),'$(TEST)') $(if $(SEED),--seed $(SEED)) $(if $(WAVES),--waves)
+
+regress: setup ## set up, then run a list of cases; TIER=smoke, pr, nightly or a file
+	@$(SIM) regress $(or $(TIER),smoke) $(if $(SEED),--seed $(SEED))
+
+regress-pr: setup ## set up, then run the list that every change must pass
+	@$(SIM) regress pr $(if $(SEED),--seed $(SEED))
 
 lint: setup ## ruff, mypy, and the RTL by Verilator and slang
 	@$(SIM) lint
@@ -27,4 +33,4 @@ distclean: clean ## remove build/ and .venv/
 	@rm -rf .venv
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16

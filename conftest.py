@@ -11,6 +11,8 @@ import pytest
 from sim.paths import BUILD
 from sim.simulation import WAVES_DIRECTORY
 
+pytest_plugins = ["sim.regression.pytest_plugin"]
+
 WAVES = BUILD / "waves"
 
 

@@ -421,7 +421,13 @@ module hmm_mmu
     engine_response:   rsp_valid_o[0] && rsp_ready_i[0],
     engine_answer:     rsp_o[0],
     engine_release:    rel_valid_i[0],
-    engine_released:   rel_id_i[0]
+    engine_released:   rel_id_i[0],
+    lookup_hit:        (events_o.hit != '0),
+    lookup_miss:       ((miss_valid & miss_ready) != '0),
+    enable:            enable_i,
+    command_tail:      command_tail_i,
+    fault_get:         fault_get_i,
+    fault_put:         status_o.fault_put
   };
 
   if (Clients < 1 || Clients > MaxClients) begin : gen_clients_check

@@ -32,7 +32,7 @@ from sim.paths import BUILD, ROOT
 QUICK = ("quick", ("models", "tb"), "not simulation and not slow and not lint")
 SIMULATION = ("simulation", ("models", "tb"), "simulation and not slow and not lint")
 SLOW = ("slow", ("models", "tb"), "slow and not lint")
-REST = ("rest", ("sim",), "not lint")
+REST = ("rest", ("sim",), "not lint and not regression")
 STAGES = {".py": (QUICK, SIMULATION, SLOW, REST), ".sv": (SIMULATION, QUICK, SLOW, REST)}
 """Which tests run after a change of such a file, and in which order: name, folders, marks. How the code looks is not
 behaviour, so lint does not count."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,14 +19,15 @@ EXIT_BAD_INPUT = 2
 
 
 RECORD = "record"
+REGRESS = "regress"
 
 
 class Commands(click.Group):
-    """An unknown command is bad input: one sentence, not a usage text. `record` is loaded when it is asked for."""
+    """An unknown command is bad input: one sentence, not a usage text. Some commands are loaded when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        return sorted([*super().list_commands(ctx), RECORD])
+        return sorted([*super().list_commands(ctx), RECORD, REGRESS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name."""
@@ -33,6 +35,10 @@ class Commands(click.Group):
             from sim.record import record_command
 
             return record_command
+        if cmd_name == REGRESS:
+            from sim.regression.command import regress_command
+
+            return regress_command
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -103,6 +109,7 @@ def list_cases() -> None:
     "--disturb", type=click.IntRange(0), default=None, help="program(s): about one disturbance in N accesses; 0: none."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the result there.")
+@click.option("--shrink", is_flag=True, help="mixed: if it fails, find the shortest case that fails like it.")
 def run(
     case: str,
     program: Path | None,
@@ -115,6 +122,7 @@ def run(
     recording: Path | None,
     disturb: int | None,
     json_file: Path | None,
+    shrink: bool,
 ) -> None:
     """Run CASE (a name that `list` shows, or the directory of a saved case) and check it; `program` takes a FILE."""
     from sim.run_case import RunOptions, run_case
@@ -130,6 +138,7 @@ def run(
         json_file=json_file,
         program=program,
         disturb=disturb,
+        shrink=shrink,
     )
     if not run_case(case, options):
         sys.exit(EXIT_FAILED)
@@ -147,7 +156,7 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
     from sim.paths import ROOT
 
     count = jobs or len(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed)]
+    command = [sys.executable, "-m", "pytest", "-q", "--seed", str(seed), "-m", "not pr and not nightly"]
     command += ["-n", str(count), "--dist", "worksteal"] if count > 1 else []
     command += ["--waves"] if waves else []
     if test:
@@ -158,6 +167,22 @@ def test(test: str | None, seed: int, waves: bool, jobs: int | None) -> None:
             f"No test was found for {test}; give a file below models, sim or tb, or a part of a test's name."
         )
     sys.exit(status)
+
+
+@commands.command()
+@click.option("--pair", "pairs", multiple=True, metavar="ACTION,EVENT", help="Only these cells; either may be all.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the memory's pauses.")
+@click.option("--build", "flavour", default="fast", show_default=True, help="fast or checked.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--at", default=None, metavar="VARIANT:CYCLE", help="One run of one cell, as a failure names it.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Where matrix.json and matrix.svg go.")
+def races(pairs: tuple[str, ...], seed: int, flavour: str, jobs: int, at: str | None, out: Path | None) -> None:
+    """Slide every action of the host over every event of the device; exit 1 if a cell is not good."""
+    from sim.races import RaceOptions, run_races
+
+    options = RaceOptions(pairs=pairs, seed=seed, flavour=flavour, jobs=jobs, at=at)
+    if not run_races(options if out is None else replace(options, out=out)):
+        sys.exit(EXIT_FAILED)
 
 
 @commands.command()
@@ -201,14 +226,34 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @commands.command("break")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="How many lines to break.")
+@click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
+@click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
+@click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Where the verdicts go.")
 def break_command(
-    seed: int, draws: int, paths: tuple[str, ...], jobs: int, timeout: float, json_file: Path | None
+    seed: int,
+    draws: int,
+    only_rtl: bool,
+    only_python: bool,
+    tier: str,
+    paths: tuple[str, ...],
+    jobs: int,
+    timeout: float,
+    json_file: Path | None,
 ) -> None:
     """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
+    if only_rtl and only_python:
+        raise UserError("Give --rtl or --python, not both.")
+    if only_rtl:
+        from sim.mutants.report import run_mutants
+
+        if not run_mutants(seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file):
+            sys.exit(EXIT_FAILED)
+        return
+    paths = ("models",) if only_python else paths
     from sim.break_report import run_breaker
 
     if not run_breaker(seed=seed, draws=draws, paths=paths, jobs=jobs, timeout=timeout, json_file=json_file):

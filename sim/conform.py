@@ -58,8 +58,6 @@ def _print_table(judged: JudgedRecording) -> None:
     table.add_section()
     table.add_row("all", *_cells(judged.total()))
     console.print(table)
-    if judged.not_judged:
-        console.print(f"{judged.not_judged} records of operations are not judged.", markup=False)
 
 
 def _cells(figures: Counter[Verdict]) -> list[str]:

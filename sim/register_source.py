@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from peakrdl_regblock.udps import ALL_UDPS
-from systemrdl.compiler import RDLCompiler
-from systemrdl.messages import MessagePrinter, RDLCompileError
-from systemrdl.node import AddrmapNode, FieldNode, RegNode, RootNode
+from systemrdl.node import AddrmapNode, FieldNode, RegNode
 
-from models.errors import UserError
+from tb.register_policy import compile_registers
+
+__all__ = ["RegisterEntry", "RegisterField", "compile_registers", "registers"]
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,6 @@ class RegisterEntry:
         for field in self.fields:
             value |= field.reset << field.low
         return value
-
-
-class _Quiet(MessagePrinter):
-    """Keeps the first message instead of writing to standard error."""
-
-    def __init__(self) -> None:
-        self.first = ""
-
-    def print_message(self, severity: object, text: str, src_ref: object) -> None:
-        self.first = self.first or text
-
-
-def compile_registers(path: Path) -> RootNode:
-    """Compiles the SystemRDL file. Errors: UserError with the compiler's first message."""
-    printer = _Quiet()
-    compiler = RDLCompiler(message_printer=printer)
-    for definition in ALL_UDPS:
-        compiler.register_udp(definition)
-    try:
-        compiler.compile_file(str(path))
-        return compiler.elaborate()
-    except RDLCompileError as error:
-        raise UserError(f"{path} does not compile: {printer.first or error}; mend the file.") from error
 
 
 def _effects(field: FieldNode) -> str:

@@ -27,6 +27,7 @@ CasePath = Literal["batch", "agent"]
 CASE_PATHS: tuple[CasePath, ...] = get_args(CasePath)
 MODULE = "tb.run_cases"
 MAIN_JOB = "kernel-arrays"
+SHRINKABLE = "mixed"
 PROGRAMS = "programs"
 PROGRAM = "program"
 EVERYTHING = "all"
@@ -46,6 +47,7 @@ class RunOptions:
     entry_format: str | None = None
     recording: Path | None = None
     json_file: Path | None = None
+    shrink: bool = False
     program: Path | None = None
     disturb: int | None = None
 
@@ -207,6 +209,8 @@ def run_case(text: str, options: RunOptions) -> bool:
     if options.recording is not None:
         raise UserError(f"--recording belongs to {MAIN_JOB}; leave it away.")
     flavour = options.chosen_flavour()
+    if options.shrink and scenario_name(text) != SHRINKABLE:
+        raise UserError(f"Only cases of {SHRINKABLE} are plans that can be shrunk; leave --shrink away.")
     case_path = options.chosen_path()
     case, entry = _case_and_spec(text, options)
     out = BUILD / "runs" / f"{case.name}-seed{case.seed}-{flavour}-{case_path}"
@@ -226,4 +230,8 @@ def run_case(text: str, options: RunOptions) -> bool:
     if options.json_file is not None:
         result = {"case": case.name, "seed": case.seed, "passed": outcome.passed, "results": summaries}
         options.json_file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.shrink and not outcome.passed:
+        from sim.shrink import shrink_case
+
+        shrink_case(case.seed, {} if options.entry_format is None else {"format": options.entry_format}, flavour)
     return outcome.passed

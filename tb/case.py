@@ -23,7 +23,16 @@ from models.formats import EntryFormat
 from models.pages import NO_WINDOW, Window
 from models.physical_memory import DEFAULT_SIZE, PhysicalMemory
 from models.structures import COMMAND_BYTES
-from tb.records import ACTION_DTYPE, DATA_BYTES, REQUEST_DTYPE, Actions, RequestData, Requests, Responses
+from tb.records import (
+    ACTION_DTYPE,
+    DATA_BYTES,
+    EVENT_DTYPE,
+    REQUEST_DTYPE,
+    Actions,
+    RequestData,
+    Requests,
+    Responses,
+)
 
 CASE_FILE = "case.json"
 ARRAYS_FILE = "arrays.npz"
@@ -256,6 +265,7 @@ def _regions(arrays: dict[str, NDArray[Any]]) -> list[Region]:
 class CaseResult:
     """What the simulator gives back. Arrays have the dtypes of tb.records, one row for each row of the case's arrays.
 
+    `device_events`: rows of DeviceEventKind, if the run was asked for them.
     `request_data`: the case's, with what READ and ATOMIC brought.
     `counters`: the device's counters by register name, read after a latch at the end. `owner_violation`,
     `assertion_failure`, `dump`: the first one in words, and who waits for whom if the case stalled.
@@ -266,6 +276,7 @@ class CaseResult:
     events: NDArray[np.void]
     event_hash: str
     cycles: int
+    device_events: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, dtype=EVENT_DTYPE))
     request_data: RequestData = field(default_factory=lambda: np.zeros((0, DATA_BYTES), dtype=np.uint8))
     counters: dict[str, int] = field(default_factory=dict)
     owner_violations: int = 0

@@ -49,13 +49,18 @@ def hash_events(events: Events) -> str:
 
 
 def make_settings(
-    memory: MemorySettings, *, seed: int = 1, watchdog_cycles: int = 0, report_fetched: bool = False
+    memory: MemorySettings,
+    *,
+    seed: int = 1,
+    watchdog_cycles: int = 0,
+    report_fetched: bool = False,
+    device_events: bool = False,
 ) -> NDArray[np.void]:
     """One row of SETTINGS_DTYPE."""
     settings = np.zeros(1, dtype=SETTINGS_DTYPE)
     settings["seed"] = seed
     settings["watchdog_cycles"] = watchdog_cycles
-    settings["flags"] = SettingsFlag.REPORT_FETCHED if report_fetched else 0
+    settings["flags"] = SettingsFlag.REPORT_FETCHED * report_fetched | SettingsFlag.DEVICE_EVENTS * device_events
     settings["read_latency_min"], settings["read_latency_max"] = memory.read_latency
     settings["write_latency_min"], settings["write_latency_max"] = memory.write_latency
     settings["ar_pause"] = memory.ar_pause
@@ -151,7 +156,7 @@ class Environment:
         await FallingEdge(self.top.clock)
         self.top.reset_n.value = 1
 
-    async def run(self, case: Case, path: CasePath = "batch") -> CaseResult:
+    async def run(self, case: Case, path: CasePath = "batch", *, device_events: bool = False) -> CaseResult:
         """Runs a case from reset to the end, or to its first failure, after which arrays are filled as far as it came.
 
         `path` "batch" hands all requests over at once; "agent" hands a port's next one over when the port took the one
@@ -164,6 +169,7 @@ class Environment:
             seed=case.seed,
             watchdog_cycles=case.watchdog_cycles,
             report_fetched=path == "agent",
+            device_events=device_events,
         )
         await self.reset(run.memory, settings)
         posted = run.post_ahead(self.simulator.requests_fetched()) if path == "agent" else run.requests.size
@@ -216,6 +222,7 @@ class Environment:
             events=events,
             event_hash=hash_events(events),
             cycles=self.top.cycle_number(),
+            device_events=self.simulator.device_events(),
             request_data=run.data,
             counters=counters,
             owner_violations=owner_violations,

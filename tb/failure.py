@@ -28,6 +28,7 @@ INVARIANTS: dict[str, str] = {
     "DATA": "A client's load brings what the last access left, and data move only under the grant and as asked.",
     "COMMANDS": "Commands are taken once each, in ring order, as they were written; malformed ones are skipped.",
     "FENCES": "Fences complete in the order in which they were taken, and all of them complete.",
+    "RECORDS": "A fault record is published in order: its write response, then FAULT_PUT, then the interrupt.",
     "LOG": "The event log, the counters and the records of requests tell the same story.",
     "HOST": "What the host reads and how the bus answers it is what the case expects.",
     "OWNER": "The device uses only tables, rings and fence values, each as meant, and data only under a grant.",

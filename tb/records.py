@@ -205,11 +205,46 @@ class EventKind(IntEnum):
     COMMAND (va = the tag of a RESUME); what they do to requests are rows TRANSLATION and FAULT."""
 
 
+class DeviceEventKind(IntEnum):
+    """What a row of the device's own log tells. Rows stand by cycle, inside a cycle as in tb/sv/tb_device_events.sv."""
+
+    BUS_READ = 1
+    """A read address is taken: pa, id of the bus."""
+    BUS_READ_DATA = 2
+    """Data of a read is taken: id of the bus, reason = AXI response."""
+    BUS_WRITE = 3
+    """A write address is taken: pa, id of the bus."""
+    BUS_WRITE_DONE = 4
+    """The response of a write is taken: id of the bus, reason = AXI response."""
+    LOOKUP_HIT = 5
+    """A request is answered from the cache."""
+    LOOKUP_MISS = 6
+    """A request is taken for a walk."""
+    WALK_START = 7
+    WALK_DROP = 8
+    """A walk is thrown away and begins anew."""
+    FILL = 9
+    """A walk ends with a translation, which is cached in this cycle."""
+    WALK_FAULT = 10
+    """A walk ends with a reason."""
+    MERGE = 11
+    """A request that faults joins the fault of another one."""
+    REPLAY = 12
+    """An answer lets faults walk again."""
+    ENABLE = 13
+    """CONTROL.ENABLE changes to extra: first cycle of the new value; so for the following ones."""
+    COMMAND_TAIL = 14
+    FAULT_GET = 15
+    FAULT_PUT = 16
+
+
 class SettingsFlag(IntFlag):
     """Switches of a case."""
 
     REPORT_FETCHED = 1
     """Wake Python whenever a transactor takes a request from the array."""
+    DEVICE_EVENTS = 2
+    """Keep a log of the device's own events (DeviceEventKind), beside the event log."""
 
 
 class Cause(IntFlag):

@@ -8,7 +8,7 @@ The list comes in the JSON file that $HMM_SPEC names:
 
 For each case, DIRECTORY/NNNN-NAME/result.json holds the verdict, and beside it events.npy and responses.npy if
 `keep_arrays` is true or the case failed; a failed case is saved there too. DIRECTORY/summary.json lists all verdicts.
-One line on standard output tells about each case as it ends: `@progress ` and a JSON object.
+Lines on standard output tell about each case: `@begin ` and its index, and when it ends `@progress ` and a JSON object.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,10 @@ from tb.environment import CasePath, Environment, Interrupted
 from tb.scenarios import SCENARIOS
 from tb.scoreboard import Verdict, check_case
 
+BEGIN_MARK = "@begin "
 PROGRESS_MARK = "@progress "
+TOLD = ("name", "seed", "passed", "requests", "checked", "cycles", "event_hash", "cpu_seconds", "lines")
+"""What a progress line tells of a case that ended."""
 SHOWN_LINES = 5
 """Failure lines of the first failing cases that the test's message repeats."""
 
@@ -98,9 +102,9 @@ def read_spec(path: Path) -> Spec:
     raise UserError(f"There is no path {wanted}; choose one of {', '.join(get_args(CasePath))}.")
 
 
-def tell_progress(data: dict[str, Any]) -> None:
+def tell(mark: str, data: Any) -> None:
     """One line for whoever watches this process."""
-    sys.stdout.write(PROGRESS_MARK + json.dumps(data) + "\n")
+    sys.stdout.write(mark + json.dumps(data) + "\n")
     sys.stdout.flush()
 
 
@@ -158,6 +162,8 @@ async def run_cases(dut: SimHandleBase) -> None:
     for index, entry in enumerate(spec.entries):
         directory = spec.out / f"{index:04d}-{entry.name}"
         directory.mkdir(parents=True, exist_ok=True)
+        tell(BEGIN_MARK, index)
+        started = time.process_time()
         try:
             data = await run_entry(environment, entry, spec, directory)
         except UserError as error:
@@ -168,9 +174,10 @@ async def run_cases(dut: SimHandleBase) -> None:
         except Exception as error:  # the other cases are run all the same
             cocotb.log.error("%s could not be run:\n%s", entry.name, traceback.format_exc())
             data = broken_entry(entry, f"{entry.name} could not be run: {error!r}")
+        data["cpu_seconds"] = round(time.process_time() - started, 3)
         summary.append(data)
-        shown = {key: data.get(key) for key in ("name", "seed", "passed", "requests", "checked", "cycles")}
-        tell_progress({"index": index, "of": len(spec.entries), **shown})
+        shown = {key: data.get(key) for key in TOLD}
+        tell(PROGRESS_MARK, {"index": index, "of": len(spec.entries), **shown})
     write_json(spec.out / "summary.json", summary)
     failed = [data for data in summary if not data["passed"]]
     lines = [line for data in failed for line in data["lines"][:SHOWN_LINES]][:SHOWN_LINES]

@@ -24,7 +24,7 @@ from models.program_recording import load_program
 from models.program_replay import PlanOptions, ReplayPlan, make_plan
 from tb.failure import WAVES_BEFORE
 from tb.program_bench import ProgramMachine, ProgramSettings
-from tb.run_cases import tell_progress, write_json
+from tb.run_cases import PROGRESS_MARK, tell, write_json
 from tb.scenarios.builder import chosen_format
 
 RESULT = "result.json"
@@ -113,7 +113,7 @@ async def replay_program(
         share = done * TOLD_SHARE // plan.pieces.size
         if share > told:
             told = share
-            tell_progress({"pieces": done, "of": plan.pieces.size})
+            tell(PROGRESS_MARK, {"pieces": done, "of": plan.pieces.size})
 
     bench = machine(dut, plan, ProgramSettings(spec.seed, fmt, spec.every), driver=driver, progress=progress)
     verdict = await bench.run()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.arrays import PAGE_SHIFT, Flags
 from models.golden_mmu import PERMISSION_ATOMIC, PERMISSION_WRITE, STATUS_ABORTED, STATUS_OK, GoldenMmu, Outcomes
 from models.physical_memory import OWNER_CLASS_MASK, Owner, PhysicalMemory
-from models.structures import Reason
+from models.structures import Access, Reason
 from tb.case import Case, CaseResult, fill_memory
 from tb.commands import Command, Commands, follow_commands
 from tb.data_checks import HOST_RANK, DataMemory, OtherAccess, replay_data
@@ -24,6 +24,7 @@ from tb.failure import Failure, failure_line
 from tb.host_script import OKAY, WORD_BYTES
 from tb.record_checks import ANSWERED, asked_text, check_records, grants_of
 from tb.records import ActionKind
+from tb.switching import Switching, follow_switching
 from tb.versions import AllowedAnswers, Answer, Asked, History, answer_at, protections
 
 MOST_FAILURES = 20
@@ -39,7 +40,8 @@ OTHER_CONTEXTS = 1024
 class Verdict:
     """What was found. `lines`: one line for each failure that is kept; `mismatches` counts answers, `failures` all.
 
-    `reasons`: answers by name of their reason, "OK" for translations.
+    `invariants`: the name of what each kept failure broke. `reasons`: answers by name of their reason, "OK" for
+    translations.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Verdict:
     event_hash: str
     counters: dict[str, int] = field(default_factory=dict)
     first_cycle: int = -1
+    invariants: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,6 +95,7 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
         event_hash=result.event_hash,
         counters=dict(result.counters),
         first_cycle=failures[0].cycle if failures else -1,
+        invariants=[failure.invariant for failure in failures[:MOST_FAILURES]],
         parameters=case.parameters,
     )
 
@@ -107,14 +111,17 @@ def _check_answers(case: Case, result: CaseResult, commands: Commands, rows: NDA
     """Failures of the answers to the complete requests `rows`, in the order in which they came."""
     memory = PhysicalMemory(case.memory.size, case.memory.base)
     fill_memory(memory, case.image)
-    golden = GoldenMmu(
-        memory, case.entry_format, case.window, case.context_base, case.context_count, va_bits=case.va_bits
-    )
+    switching = follow_switching(case, result)
+    models = [
+        GoldenMmu(memory, fmt, case.window, case.context_base, case.context_count, va_bits=case.va_bits)
+        for fmt in switching.formats
+    ]
     history = History(case, result, memory)
     rows = rows[np.argsort(result.responses["finish_cycle"][rows], kind="stable")]
-    suspects = _unlike_memory_at_the_end(case, result, history, golden, memory, rows)
+    suspects = _unlike_memory_at_the_end(case, result, history, models, switching, memory, rows)
     ends = protections(case, result, commands.dropping)
-    judge = _Judge(case, result, commands, AllowedAnswers(golden, memory, history, ends), golden)
+    allowed = [AllowedAnswers(golden, memory, history, ends) for golden in models]
+    judge = _Judge(case, result, commands, allowed, models, switching)
     failures: list[Failure] = []
     # Where nothing was stored or invalidated, an answer unlike the tables is wrong: words for the first ones do.
     still = not history.stores and not commands.dropping
@@ -159,7 +166,8 @@ def _unlike_memory_at_the_end(
     case: Case,
     result: CaseResult,
     history: History,
-    golden: GoldenMmu,
+    models: list[GoldenMmu],
+    switching: Switching,
     memory: PhysicalMemory,
     rows: NDArray[np.intp],
 ) -> NDArray[np.intp]:
@@ -170,15 +178,16 @@ def _unlike_memory_at_the_end(
     finish = result.responses["finish_cycle"][rows].astype(np.int64)
     store_cycles = np.array([cycle for cycle, _, _ in history.stores], dtype=np.int64)
     states = np.searchsorted(store_cycles, finish, side="right")
+    epochs = np.searchsorted(np.array(switching.starts), finish, side="right") - 1
     suspects = []
     applied = 0
-    for state in np.unique(states).tolist():
+    for state, epoch in np.unique(np.stack([states, epochs]), axis=1).T.tolist():
         for _, address, word in history.stores[applied:state]:
             memory.write_words(address, [word])
         applied = state
-        group = rows[states == state]
+        group = rows[(states == state) & (epochs == epoch)]
         requests = case.requests[group]
-        outcomes = golden.translate(requests["pasid"], requests["va"], requests["access"])
+        outcomes = models[epoch].translate(requests["pasid"], requests["va"], requests["access"])
         suspects.append(group[~_equal(result.responses[group], outcomes)])
     return np.concatenate(suspects) if suspects else rows
 
@@ -206,22 +215,31 @@ class _Judge:
     """Decides about answers one by one, in the order in which they came."""
 
     def __init__(
-        self, case: Case, result: CaseResult, commands: Commands, allowed: AllowedAnswers, golden: GoldenMmu
+        self,
+        case: Case,
+        result: CaseResult,
+        commands: Commands,
+        allowed: list[AllowedAnswers],
+        models: list[GoldenMmu],
+        switching: Switching,
     ) -> None:
         self._case = case
         self._result = result
         self._dropping: list[Command] = commands.dropping
         self._allowed = allowed
-        self._golden = golden
+        self._models = models
+        self._switching = switching
         self._granted = grants_of(case, result, result.responses["done"] == ANSWERED)
         self._clips: dict[tuple[int, int, int], _Clip] = {}
 
     def failures_of(self, row: int) -> list[Failure]:
         """What is wrong with one answer; empty if it is allowed after all."""
         asked, came = self._asked(row), self._came(row)
+        if self._given_up(asked, came):
+            return []
         smaller_allowed = self._may_be_smaller(asked, came)
         answers: list[Answer] = []
-        for answer in self._allowed.answers(asked):
+        for answer in self._allowed_at(asked).answers(asked):
             if answer == came:
                 return []
             if answer._replace(order=came.order) == came and came.order < answer.order and smaller_allowed:
@@ -253,6 +271,14 @@ class _Judge:
         response = self._result.responses[row]
         return Answer(*(int(response[name]) for name in Answer._fields))
 
+    def _allowed_at(self, asked: Asked) -> AllowedAnswers:
+        return self._allowed[self._switching.epoch(asked.finish)]
+
+    def _given_up(self, asked: Asked, came: Answer) -> bool:
+        """Whether it waited for the host, who switched translation off instead."""
+        waits = asked.access != Access.PREFETCH and self._switching.off_within(asked.accept, asked.finish)
+        return waits and came == Answer(STATUS_ABORTED, Reason.NO_CONTEXT, 0, 0, 0, 0)
+
     def _may_be_smaller(self, asked: Asked, came: Answer) -> bool:
         """Whether an invalidation of the context passed by, now or when the translation in use was made."""
         if came.status != STATUS_OK:
@@ -269,7 +295,7 @@ class _Judge:
         # An old translation may cover less than its entry said.
         allowed = [answer._replace(order=0) for answer in answers]
         if came._replace(order=0) not in allowed:
-            old = self._allowed.answers(asked, protected=False)
+            old = self._allowed_at(asked).answers(asked, protected=False)
             if any(each._replace(order=min(each.order, came.order)) == came for each in old):
                 return "I1"
         if came.status != STATUS_OK:
@@ -290,7 +316,7 @@ class _Judge:
     def _wrong_address(self, asked: Asked, came: Answer) -> str:
         others = [pasid for pasid in range(min(self._case.context_count, OTHER_CONTEXTS)) if pasid != asked.pasid]
         if others:
-            outcomes = self._golden.translate(others, asked.va, asked.access)
+            outcomes = self._models[self._switching.epoch(asked.finish)].translate(others, asked.va, asked.access)
             leaked = _same_place(outcomes, came)
             if leaked:
                 return "I20"

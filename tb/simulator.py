@@ -87,6 +87,8 @@ class Simulator:
         self._take_causes = _function(own, "tb_take_causes", [], count)
         self._event_count = _function(own, "tb_event_count", [], number)
         self._copy_events = _function(own, "tb_copy_events", [pointer])
+        self._device_event_count = _function(own, "tb_device_event_count", [], number)
+        self._copy_device_events = _function(own, "tb_copy_device_events", [pointer])
         self._failure_count = _function(own, "tb_failure_count", [], number)
         self._failure_text = _function(own, "tb_failure_text", [count, ctypes.c_char_p, count])
         self._violation_count = _function(own, "tb_violation_count", [], number)
@@ -164,6 +166,12 @@ class Simulator:
         """A copy of the event log, EVENT_DTYPE[n]."""
         events = np.zeros(self._event_count(), dtype=EVENT_DTYPE)
         self._copy_events(events.ctypes.data)
+        return events
+
+    def device_events(self) -> Events:
+        """A copy of the log of the device's own events, EVENT_DTYPE[n]; empty unless the settings ask for them."""
+        events = np.zeros(self._device_event_count(), dtype=EVENT_DTYPE)
+        self._copy_device_events(events.ctypes.data)
         return events
 
     def assertion_failures(self) -> tuple[int, str]:

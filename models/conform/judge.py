@@ -7,7 +7,7 @@ Source: docs/conformance.md.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from models.conform.notes import InexpressibleError
 from models.conform.pfns import PfnRelation
 from models.conform.records import (
     RecordedEvent,
+    RecordedOperation,
     RecordedRequest,
     RecordedStale,
     RecordedState,
@@ -36,7 +37,7 @@ from models.conform.records import (
     page_number,
 )
 from models.conform.state import BuiltState, Machine, build_state
-from models.conform.steps import perform
+from models.conform.steps import Surroundings, learn_files, perform
 from models.formats import EntryFormat
 from models.hmm.errors import HmmError
 from models.hmm.fault_result import Undecided
@@ -46,7 +47,11 @@ from models.hmm.page_table import EntryFlags, EntryKind
 from models.hmm.range_fault import NotifiedRange, hmm_range_fault
 from models.host_scheduler import SchedulerEvent
 
+Result = TypeVar("Result")
+
 ERRNO = {"EPERM": 1, "ENOMEM": 12, "EFAULT": 14, "EBUSY": 16, "EINVAL": 22}
+PRESENT_ONLY = 1
+PRESENT_AND_WRITABLE = 3
 MOST_PAUSES = 4_000_000
 NEIGHBOURS = "tables of empty pages that memory outside the range shares"
 MOST_TRIES = 6
@@ -78,12 +83,16 @@ class Alone:
         return SchedulerEvent()
 
 
-def run_alone(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine that nobody else has to help. Errors: what it raises; WaitsForeverError if it waits."""
+def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that nobody else has to help; returns what it returns.
+
+    Errors: what it raises; WaitsForeverError if it waits.
+    """
     try:
         coroutine.send(None)
-    except StopIteration:
-        return
+    except StopIteration as end:
+        result: Result = end.value
+        return result
     coroutine.close()
     raise WaitsForeverError("the call waits for a page that nobody finishes moving")
 
@@ -91,7 +100,15 @@ def run_alone(coroutine: Coroutine[Any, Any, None]) -> None:
 class Bench:
     """One record's state with a watched range."""
 
-    def __init__(self, record: RecordedState, machine: Machine, fmt: EntryFormat, seq: int) -> None:
+    def __init__(
+        self,
+        record: RecordedState,
+        machine: Machine,
+        fmt: EntryFormat,
+        seq: int,
+        watched: tuple[int, int] | None = None,
+    ) -> None:
+        """`watched`: the range that is watched, if it is not the record's."""
         self.record = record
         self.machine = machine
         self.fmt = fmt
@@ -104,14 +121,16 @@ class Bench:
         for pagemap in (self.state.pagemap, self.state.foreign):
             if pagemap is not None:
                 pagemap.migrate_to_ram = self._migrate_to_ram
-        self.notifier = MmuIntervalNotifier(record.addr, record.end, self._note)
+        self.notifier = MmuIntervalNotifier(*(watched or (record.addr, record.end)), self._note)
         self.mm.intervals.insert(self.notifier)
         system = self.state.frames.system
         self.relation = PfnRelation(system.first_new, system.first_pfn + system.count)
         self.before = self.model_entries()
 
-    def _note(self, update: MmuNotifierRange, seq: int) -> None:
+    async def _note(self, notifier: MmuIntervalNotifier, update: MmuNotifierRange, seq: int) -> bool:
+        notifier.set_seq(seq)
         self.events.append(SeenEvent(update, seq))
+        return True
 
     def _decide(self, question: Undecided, va: int) -> bool:
         """What the record does not hold is taken from what came, so that all else can be compared."""
@@ -122,13 +141,22 @@ class Bench:
             return self._huge_afterwards(va)
         first = va // HUGE_BYTES * HUGE_BYTES
         copied = ((va, va + PAGE_BYTES), (first, first + HUGE_BYTES))
+        if question is Undecided.SWAP_USERS and self._read_only_afterwards(va):
+            return True
         return any(event.e is InvalidateEvent.CLEAR and (event.s, event.t) in copied for event in self.recorded_events)
 
     def _huge_afterwards(self, va: int) -> bool:
-        if not isinstance(self.record, RecordedRequest):
+        if not isinstance(self.record, RecordedRequest | RecordedOperation):
             return False
         page = page_number(va, self.record)
         return any(first <= page < first + count and level > 1 for first, count, _, level, _ in self.record.post)
+
+    def _read_only_afterwards(self, va: int) -> bool:
+        if not isinstance(self.record, RecordedRequest):
+            return False
+        page = page_number(va, self.record)
+        post = expanded_entries(self.record.post, self.record.n)
+        return int(post.words[page]) & PRESENT_AND_WRITABLE == PRESENT_ONLY
 
     async def _migrate_to_ram(self, mm: Any, vma: Any, page: int) -> None:
         """The module's own way to bring a page back: one page at a time (dev_pagemap_ops.migrate_to_ram)."""
@@ -167,6 +195,30 @@ class Bench:
             self.mm.mmap_lock.release_read()
         return 0
 
+    def surroundings(self, base: int) -> Surroundings:
+        """What recorded calls are made in; `base`: the address of their page 0."""
+        around = Surroundings(self.mm, base, self.state.pagemap, self._ask_as_driver, self.machine.tracks_soft_dirty)
+        around.children.extend([None] * self.state.children)
+        return around
+
+    async def _ask_as_driver(self, start: int, pages: int, default_flags: int, mask: int, own: bool) -> None:
+        """Call hmm_range_fault() until the sequence holds, or it fails."""
+        for _ in range(MOST_TRIES):
+            seq = await self.mm.intervals.read_begin(self.notifier)
+            words = np.zeros(pages, dtype=np.uint64)
+            owner = self.state.pagemap if own else None
+            end = start + pages * PAGE_BYTES
+            asked = NotifiedRange(self.notifier, seq, start, end, words, self.fmt, default_flags, mask, owner)
+            async with self.mm.mmap_lock.read():
+                try:
+                    await hmm_range_fault(self.mm, asked)
+                except HmmError as error:
+                    if error.errno != "EBUSY":
+                        return
+                    continue
+            if not self.mm.intervals.read_retry(self.notifier, seq):
+                return
+
     def model_entries(self) -> ModelEntries:
         """The model's page table in the watched range."""
         count = self.record.n
@@ -203,15 +255,15 @@ class Bench:
 
 def judge_request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Judgement:
     """The verdict on a request."""
-    return _judged(lambda: _request(record, machine, fmt))
+    return judged(lambda: _request(record, machine, fmt))
 
 
 def judge_stale(record: RecordedStale, machine: Machine, fmt: EntryFormat) -> Judgement:
     """The verdict on a look with a lost sequence."""
-    return _judged(lambda: _stale(record, machine, fmt))
+    return judged(lambda: _stale(record, machine, fmt))
 
 
-def _judged(judge: Any) -> Judgement:
+def judged(judge: Any) -> Judgement:
     try:
         judgement: Judgement = judge()
     except (DifferenceError, InexpressibleError, WaitsForeverError) as error:
@@ -233,7 +285,7 @@ def _request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Jud
             raise DifferenceError(f"the model goes on to try {tries + 1}, recorded are {tries}")
         call = record.tries[tries]
         what = f"try {tries + 1}"
-        seq = bench.mm.intervals.read_begin(bench.notifier)
+        seq = run_alone(bench.mm.intervals.read_begin(bench.notifier))
         expect(f"{what}, sequence", seq, call.seq)
         bench.events.clear()
         array = given.copy()
@@ -260,7 +312,9 @@ def _request(record: RecordedRequest, machine: Machine, fmt: EntryFormat) -> Jud
 def _stale(record: RecordedStale, machine: Machine, fmt: EntryFormat) -> Judgement:
     bench = Bench(record, machine, fmt, record.seq)
     bench.recorded_events = record.ev
-    run_alone(perform(record.calls, bench.mm, record.addr))
+    around = bench.surroundings(record.addr)
+    learn_files(around, record.setup)
+    run_alone(perform(record.calls, around))
     array = np.zeros(record.n, dtype=np.uint64)
     result = bench.ask(array, record.seq)
     lost = bench.mm.intervals.read_retry(bench.notifier, record.seq)

@@ -115,15 +115,17 @@ def expect_page_table(
     after: tuple[RecordedEntries, PlainEntries],
     relation: PfnRelation,
     address: int,
+    explained: np.ndarray | None = None,
 ) -> bool:
     """The page table after the call. `before`: it and what the model made of it. `address`: of the first page.
+    `explained`: bool[n], entries of pages that are away and were compared already.
 
     Returns whether all is equal but that empty pages have deeper tables than in the model, which they share with memory
     outside the range: others made them. Errors: DifferenceError.
     """
     recorded, plain = after
     level_differs = model.level != recorded.levels
-    shared = level_differs & plain.empty & (recorded.levels < model.level) & _reaches_outside(recorded.levels, address)
+    shared = level_differs & plain.empty & (recorded.levels < model.level) & reaches_outside(recorded.levels, address)
     recorded_before, model_before = before
     away = ~plain.mapped & ~plain.empty
     unchanged = (recorded.words == recorded_before.words) & (recorded.levels == recorded_before.levels)
@@ -133,7 +135,7 @@ def expect_page_table(
     differs = {
         "level": level_differs & ~shared,
         "kind": (plain.mapped != (model.kind == EntryKind.PRESENT)) | (plain.empty != (model.kind == EntryKind.NONE)),
-        "entry": away & model_away & ~(unchanged & same),
+        "entry": away & model_away & ~(unchanged & same) & (True if explained is None else ~explained),
         "permission": mapped & (((model.flags ^ plain.flags) & COMPARED_FLAGS) != 0),
         "special bit": mapped & (recorded.levels == 1) & ~(unchanged & same)
         & (((model.flags ^ plain.flags) & np.uint8(EntryFlags.SPECIAL)) != 0),
@@ -158,7 +160,7 @@ def expect_page_table(
     return bool(shared.any())
 
 
-def _reaches_outside(levels: np.ndarray, address: int) -> np.ndarray:
+def reaches_outside(levels: np.ndarray, address: int) -> np.ndarray:
     """bool[n]: pages whose tables of these levels span more than the n pages from `address`."""
     page = np.uint64(address >> PAGE_SHIFT) + np.arange(levels.size, dtype=np.uint64)
     shift = (levels.astype(np.uint64)) * np.uint64(TABLE_SHIFT)

@@ -71,6 +71,8 @@ class ObjectBuilder:
             self._add_huge(cache, number, pfn)
         elif number not in cache.pages:
             cache.pages[number] = pfn if pfn is not None else self._frames.system.allocate()
+        if "dirty" in note.words:
+            cache.dirty.add(number)
         if "!uptodate" in note.words:
             cache.unready.add(number)
         if "hwpoison" in note.words:

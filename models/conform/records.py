@@ -76,7 +76,7 @@ class RecordedState(RecordBase):
     pages: list[PageRun]
     setup: list[Call] = []
     at: StrictInt = 0
-    huge: Annotated[list[StrictInt], Field(min_length=5, max_length=5)] = [0, 0, 0, 0, 0]
+    huge: list[StrictInt] = []
 
     @property
     def end(self) -> int:
@@ -121,6 +121,20 @@ class RecordedStale(RecordedState):
     ev: list[RecordedEvent]
 
 
+class RecordedOperation(RecordedState):
+    """What calls did to a watched range: `base` and `len` bytes; the state is that of a part of it.
+
+    `backing`, `pages`, `vmas` and `pre` as of a request; `addr` and `n` follow from `base`, `at` and `pre`.
+    """
+
+    op: str
+    base: Number
+    length: Annotated[Number, Field(alias="len")]
+    calls: list[Call]
+    ev: list[RecordedEvent]
+    post: list[EntryRun]
+
+
 @dataclass(frozen=True)
 class RecordedEntries:
     """Entries of the CPU's page table, one for each page: the word, and the level at which the walk ended."""
@@ -131,11 +145,11 @@ class RecordedEntries:
 
 @dataclass(frozen=True)
 class NumberedRecord:
-    """A record and its line, from 1. `what`: None for a kind that is not judged (op)."""
+    """A record and its line, from 1."""
 
     line: int
     kind: str
-    what: RecordedRequest | RecordedStale | None
+    what: RecordedRequest | RecordedStale | RecordedOperation
 
 
 @dataclass(frozen=True)
@@ -173,14 +187,14 @@ def read_conform_recording(path: Path) -> ConformRecording:
         elif kind == "stale":
             records.append(NumberedRecord(number, kind, _checked_stale(path, number, record, information)))
         elif kind == "op":
-            records.append(NumberedRecord(number, kind, None))
+            records.append(NumberedRecord(number, kind, _checked_operation(path, number, record, information)))
         elif kind == "end":
             ended = True
         elif kind != "skip":
             refuse(path, number, f"has a record of unknown kind {kind!r}", "give the file as it was recorded")
     if not ended:
         refuse(path, number, "is cut: the end record is missing after this line", "copy or record it again")
-    flags = (mapping[2] for record in records if record.what is not None for mapping in record.what.vmas)
+    flags = (mapping[2] for record in records for mapping in record.what.vmas)
     return ConformRecording(path, information, tuple(records), any(value & VM_SOFTDIRTY for value in flags))
 
 
@@ -198,6 +212,20 @@ def _checked_stale(path: Path, line: int, raw: dict[str, Any], information: Kern
     record = validated(RecordedStale, path, line, raw)
     _check_state(path, line, record, information)
     _expect_cover(path, line, "out", record.out, record.n)
+    return record
+
+
+def _checked_operation(path: Path, line: int, raw: dict[str, Any], information: KernelInformation) -> RecordedOperation:
+    raw = {"addr": 0, "n": 1, "def": 0, "mask": 0, "owner": 0, "vmas": [], "pre": [], "backing": [], "pages": []} | raw
+    raw |= {"setup": raw.get("setup", []), "calls": raw.get("calls", []), "post": raw.get("post", [])}
+    record = validated(RecordedOperation, path, line, raw)
+    pages = sum(count for _, count, *_ in record.pre)
+    if not pages:
+        refuse(path, line, 'has no "pre"', "give a complete recording")
+    record = record.model_copy(update={"addr": record.base + record.at * PAGE_BYTES, "n": pages})
+    _check_state(path, line, record, information)
+    if record.post:
+        _expect_cover(path, line, "post", record.post, record.n)
     return record
 
 

@@ -29,6 +29,7 @@ from models.kernel_recording import KernelInformation
 from models.pages import Window
 from models.preemption import Preemption
 
+DIRTY_BIT = np.uint64(1 << 6)
 LOWEST_DIRECTORY_OF_LEVEL = {2: DIRECTORY_SHIFTS[0], 3: DIRECTORY_SHIFTS[1], 4: DIRECTORY_SHIFTS[2]}
 """A walk that ends at a level found the table that spans so many bits."""
 HIGHEST_MEMORY_BITS = 30
@@ -102,12 +103,12 @@ def build_state(record: RecordedState, machine: Machine, host: Preemption, seq: 
     above = machine.information.dev_pfn0 - known if machine.information.dev_pfn0 > known else MOST_NEW_PAGES
     frames = NumberedFrames(known, machine.information.zero_pfn, min(MOST_NEW_PAGES, above))
     frames.system.exists(np.array([frames.zero_pfn], dtype=np.uint64), 1)
-    free_2m, reserved_2m, _, free_1g, reserved_1g = record.huge
+    free_2m, reserved_2m, _, free_1g, reserved_1g = [*record.huge, 0, 0, 0, 0, 0][:5]
     frames.huge_pools = {HUGE_2M: HugePool(free_2m, reserved_2m), HUGE_1G: HugePool(free_1g, reserved_1g)}
     pagemap = _pagemap(machine, frames)
     foreign = _foreign_pagemap(kinds, plain, machine, frames)
     mm = MemoryMap(host, frames, rules=machine.rules)
-    mm.intervals = IntervalNotifiers(seq + 1)
+    mm.intervals = IntervalNotifiers(host, seq + 1)
     for pfn in plain.pfn[moving]:
         # Nobody in the model finishes the move.
         frames.migrations[int(pfn)] = host.event()
@@ -193,7 +194,8 @@ def _add_areas(record: RecordedState, state: BuiltState) -> None:
             vm_flags = vm_flags | flag if mark in marks else vm_flags & ~flag
         area = Vma(
             state.mm, start, end, vm_flags, builder.object_of(backing), backing[3],
-            watches_writes="prot_w" not in marks, no_fault="nofault" in marks, huge_bytes=backing[6],
+            watches_writes=("prot_w" not in marks if VmFlags.VM_WRITE in vm_flags else "mkwrite" in marks),
+            no_fault="nofault" in marks, huge_bytes=backing[6], anonymous_pages="anon_vma" in marks,
         )  # fmt: skip
         if VmFlags.VM_HUGETLB in vm_flags and backing[6] not in (HUGE_2M, HUGE_1G):
             raise InexpressibleError(f"huge pages of {backing[6]} bytes")
@@ -233,6 +235,8 @@ def _flags(record: RecordedState, machine: Machine, state: BuiltState) -> Bytes:
     # In large entries that bit tells something else.
     large = record.entries.levels > 1
     flags[large & ~special] &= ~np.uint8(EntryFlags.SPECIAL)
+    written = state.plain.mapped & ((record.entries.words & DIRTY_BIT) != 0)
+    flags[written] |= np.uint8(EntryFlags.DIRTY)
     if machine.tracks_soft_dirty:
         flags[_tracked_areas(record) & tracked(record.entries, state.plain)] |= np.uint8(EntryFlags.TRACKED)
     return flags
@@ -317,6 +321,13 @@ def _count_references(record: RecordedState, machine: Machine, state: BuiltState
         pool.exists(pages, _references(note, kind, machine, part=bool(levels[page] == 1)))
         if note.references is not None and note.references > 1:
             state.frames.batched.update(int(each) for each in pages)
+        if present and note.first == "anon" and not note.alone:
+            state.frames.shared_once.update(int(each) for each in pages)
+        if note.first == "ksm":
+            # Nobody knows of what byte: it is not equal to what is filled later.
+            state.frames.merged[pfn] = -pfn
+        if "thp" in note.words:
+            state.frames.folios.add(pfn // HUGE_PAGES * HUGE_PAGES)
         if "hwpoison" in note.words:
             pool.poison(pfn)
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from models.conform.judge import judge_request, judge_stale
+from models.conform.judge_operation import judge_operation
 from models.conform.judgement import Judgement, Verdict
 from models.conform.records import (
     ConformRecording,
+    RecordedOperation,
     RecordedRequest,
     RecordedStale,
     read_conform_recording,
@@ -45,12 +47,11 @@ class JudgedRecord:
 
 @dataclass(frozen=True)
 class JudgedRecording:
-    """All verdicts on one recording. `not_judged`: records of other kinds."""
+    """All verdicts on one recording."""
 
     path: Path
     kernel: str
     records: tuple[JudgedRecord, ...]
-    not_judged: int
 
     def figures(self) -> dict[str, Counter[Verdict]]:
         """How many records of each row got each verdict, rows in the order of the file."""
@@ -71,7 +72,7 @@ class JudgedRecording:
 def judge_recording(
     path: Path, *, anonymous: bool = False, advance: Callable[[], None] = lambda: None
 ) -> JudgedRecording:
-    """Judge every request and every look with a lost sequence of a recording. `advance` is called after each.
+    """Judge every record of a recording. `advance` is called after each.
 
     `anonymous`: names of states, operations and requests are replaced by hashes before anything is judged.
     Errors: UserError as read_conform_recording(), or if the kernel has a format that is not known.
@@ -95,18 +96,19 @@ def judge_records(
         elif isinstance(what, RecordedStale):
             judgement = judge_stale(what, machine, fmt)
             judged.append(JudgedRecord(record.line, record.kind, what.op, "", judgement))
+        else:
+            judgement = judge_operation(what, machine, fmt)
+            judged.append(JudgedRecord(record.line, record.kind, what.op, "", judgement))
         advance()
-    return JudgedRecording(
-        recording.path, recording.information.kernel, tuple(judged), len(recording.records) - len(judged)
-    )
+    return JudgedRecording(recording.path, recording.information.kernel, tuple(judged))
 
 
-def _anonymous(what: RecordedRequest | RecordedStale | None) -> RecordedRequest | RecordedStale | None:
+def _anonymous(
+    what: RecordedRequest | RecordedStale | RecordedOperation,
+) -> RecordedRequest | RecordedStale | RecordedOperation:
     if isinstance(what, RecordedRequest):
         return what.model_copy(update={"state": _hash(what.state), "req": _hash(what.req)})
-    if isinstance(what, RecordedStale):
-        return what.model_copy(update={"op": _hash(what.op)})
-    return None
+    return what.model_copy(update={"op": _hash(what.op)})
 
 
 def _hash(name: str) -> str:
@@ -125,7 +127,6 @@ def as_data(judged: list[JudgedRecording], anonymous: bool) -> dict[str, Any]:
                 "kernel": recording.kernel,
                 "total": _named(recording.total()),
                 "rows": {row: _named(figures) for row, figures in recording.figures().items()},
-                "not_judged": recording.not_judged,
                 "records": [
                     {
                         "line": record.line,

@@ -9,9 +9,9 @@ from models.hmm.memory_map import PRIVATE, READ_WRITE, SHARED, MemoryMap
 from models.hmm.migration import migrate_vma
 from models.hmm.mirror import HmmMirror, hmm_mirror_register, hmm_mirror_unregister
 from models.hmm.notifiers import InvalidateEvent, MmuNotifierRange
+from models.hmm.operations.reclaim import memory_failure
 from models.hmm.page_table import CpuEntry, EntryFlags, EntryKind
 from models.hmm.range import HmmPfnFlag, HmmPfnFlagMerged, HmmPfnValue, HmmRange, range_in_format
-from models.hmm.reverse_map import memory_failure
 from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags
 from models.hmm.vma import Vma, VmFlags
 from models.hmm.walk import hmm_vma_fault, hmm_vma_get_pfns, hmm_vma_range_done

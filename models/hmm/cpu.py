@@ -9,8 +9,8 @@ from models.arrays import PAGE_BYTES
 from models.hmm.errors import CpuAccessError, Signal
 from models.hmm.fault import FaultResult, handle_mm_fault
 from models.hmm.memory_map import MemoryMap
-from models.hmm.page_table import EntryKind
-from models.hmm.vma import VmFlags
+from models.hmm.page_table import EntryFlags, EntryKind
+from models.hmm.vma import Backing, Vma, VmFlags
 
 SIGNALS = {
     FaultResult.SIGSEGV: Signal.SIGSEGV,
@@ -64,6 +64,24 @@ async def _page_for(mm: MemoryMap, va: int, *, write: bool) -> int:
 def _mapped(mm: MemoryMap, va: int, write: bool, needed: VmFlags) -> int | None:
     entry = mm.page_table.lookup(va)
     vma = mm.vmas.find(va)
-    if vma is None or needed not in vma.flags or entry.kind is not EntryKind.PRESENT:
+    if vma is None or needed not in vma.flags:
         return None
-    return entry.pfn if entry.writable or not write else None
+    if VmFlags.VM_HUGETLB in vma.flags:
+        first = va // vma.huge_bytes * vma.huge_bytes
+        large = mm.page_table.large.get(first)
+        if large is None or large.kind is not EntryKind.PRESENT or EntryFlags.PROTNONE in large.flags:
+            return None
+        return large.pfn + (va - first) // PAGE_BYTES if EntryFlags.WRITABLE in large.flags or not write else None
+    if entry.kind is not EntryKind.PRESENT or EntryFlags.PROTNONE in entry.flags or (write and not entry.writable):
+        return None
+    if write:
+        _note_write(mm, vma, va, entry.pfn)
+    return entry.pfn
+
+
+def _note_write(mm: MemoryMap, vma: Vma, va: int, pfn: int) -> None:
+    """The processor marks the entry as written; a page of a file will have to be written back."""
+    mm.page_table.mark_dirty(va)
+    mm.frames.fills.pop(pfn, None)
+    if vma.is_shared and vma.shared is not None and vma.shared.kind is Backing.FILE:
+        vma.shared.dirty.add(vma.object_page(va))

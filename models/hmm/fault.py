@@ -144,7 +144,7 @@ async def _hinted_huge(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry) -> F
     old = table.pfn.copy()
     flags = _write_flag(entry.writable and VmFlags.VM_WRITE in vma.flags) | entry.flags & EntryFlags.SPECIAL
     if EntryFlags.SPECIAL not in entry.flags and mm.frames.is_far(int(old[0])):
-        new = mm.frames.system.allocate_huge()
+        new = mm.frames.allocate_huge()
         async with mm.invalidation(first, first + HUGE_BYTES, InvalidateEvent.CLEAR):
             same = mm.page_table.lookup(page) == entry
             if same:

@@ -33,6 +33,7 @@ def map_anonymous(mm: MemoryMap, vma: Vma, page: int, write: bool, protected: bo
     if _huge_fits(mm, vma, page):
         if VmFlags.VM_UFFD_MISSING in vma.flags:
             return FaultResult.SIGBUS
+        vma.anonymous_pages = True
         if _map_huge(mm, page, write):
             return FaultResult.DONE
     mm.page_table.ensure_table(page)
@@ -40,6 +41,7 @@ def map_anonymous(mm: MemoryMap, vma: Vma, page: int, write: bool, protected: bo
         return FaultResult.SIGBUS
     flags = EntryFlags.UFFD_WP if protected else EntryFlags.NONE
     if write:
+        vma.anonymous_pages = True
         flags = flags or EntryFlags.WRITABLE
         mm.page_table.set(page, EntryKind.PRESENT, mm.frames.system.allocate(), flags)
     else:
@@ -62,7 +64,7 @@ def _map_huge(mm: MemoryMap, page: int, write: bool) -> bool:
     first = page // HUGE_BYTES * HUGE_BYTES
     try:
         if write:
-            mm.page_table.set_huge(first, mm.frames.system.allocate_huge(), EntryFlags.WRITABLE)
+            mm.page_table.set_huge(first, mm.frames.allocate_huge(), EntryFlags.WRITABLE)
         else:
             mm.page_table.set_huge(first, mm.frames.huge_zero_pfn(), EntryFlags.SPECIAL)
     except HmmError:
@@ -77,7 +79,9 @@ async def write_protected(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry) -
     if VmFlags.VM_SHARED in vma.flags or _alone(mm, page, entry):
         # Nobody is told: a mirror that only read stays right.
         mm.page_table.set(page, EntryKind.PRESENT, entry.pfn, entry.flags | EntryFlags.WRITABLE)
+        mm.frames.shared_once.discard(entry.pfn)
         return FaultResult.DONE
+    vma.anonymous_pages = True
     await _copy_on_write(mm, page, entry)
     return FaultResult.DONE
 
@@ -121,7 +125,7 @@ async def _replace_huge_zero(mm: MemoryMap, page: int, entry: CpuEntry) -> bool:
     """Give the 2 MiB a page of their own (do_huge_zero_wp_pmd()); returns whether there was one."""
     first = page // HUGE_BYTES * HUGE_BYTES
     try:
-        pfn = mm.frames.system.allocate_huge()
+        pfn = mm.frames.allocate_huge()
     except HmmError:
         return False
     async with mm.invalidation(first, first + HUGE_BYTES, InvalidateEvent.CLEAR):

@@ -50,6 +50,7 @@ def map_object_page(mm: MemoryMap, vma: Vma, page: int, write: bool, protected: 
         return pfn
     if private_write:
         # The copy is made before anything is mapped, so there is nothing to invalidate.
+        vma.anonymous_pages = True
         new = mm.frames.system.allocate()
         mm.frames.copy(pfn, new)
         mm.page_table.set(page, EntryKind.PRESENT, new, EntryFlags.UFFD_WP if protected else EntryFlags.WRITABLE)
@@ -158,7 +159,7 @@ def _add_huge(mm: MemoryMap, vma: Vma, number: int) -> bool:
     if any(other in cache.pages or other in cache.swapped for other in numbers):
         return False
     try:
-        pfn = mm.frames.system.allocate_huge()
+        pfn = mm.frames.allocate_huge()
     except HmmError:
         return False
     cache.pages.update(zip(numbers, range(pfn, pfn + HUGE_PAGES), strict=True))

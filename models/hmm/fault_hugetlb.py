@@ -67,6 +67,7 @@ async def _no_page(mm: MemoryMap, vma: Vma, first: int, order: int, write: bool)
         if pfn is None:
             return FaultResult.SIGBUS
         anonymous = not shared
+        vma.anonymous_pages |= anonymous
         if shared:
             cache.pages[number] = pfn
             _take(mm, pfn)

@@ -198,8 +198,10 @@ class DevicePagemap:
 class Frames:
     """All pages of a machine. Attributes: `system`, the pool of system memory; `zero_pfn`, the page of zeros that
     entries share where nothing was written yet; `pagemaps`; `spaces`, every address space that maps these pages;
-    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages
-    that were set aside, by their size in bytes.
+    `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages that
+    were set aside, by their size in bytes; `folios`, the first pfns of 2 MiB pages that were not split; `shared_once`,
+    pages that somebody else may have had, so that they do not become writable without a fault; `fills`, the byte that
+    a page is known to be full of; `merged`, pages that stand for all that are full of one byte, with that byte.
     """
 
     def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:
@@ -212,9 +214,37 @@ class Frames:
         self.spaces: list[MemoryMap] = []
         self.migrations: dict[int, HostEvent] = {}
         self.huge_pools: dict[int, HugePool] = {}
+        self._note_nothing()
         self.zero_pfn = self.system.allocate()
         self._huge_zero_pfn: int | None = None
         self._spaces_made = 0
+
+    def _note_nothing(self) -> None:
+        self.folios: set[int] = set()
+        self.shared_once: set[int] = set()
+        self.swap_slots = 0
+        self.fills: dict[int, int] = {}
+        self.merged: dict[int, int] = {}
+
+    def allocate_huge(self) -> int:
+        """The first pfn of a 2 MiB page of system memory. Errors: HmmError ENOMEM."""
+        pfn = self.system.allocate_huge()
+        self.folios.add(pfn)
+        return pfn
+
+    def folio_of(self, pfn: int) -> tuple[int, int]:
+        """(first pfn, number of pages) of the page that `pfn` is a part of: 512 if it is a 2 MiB page, else 1."""
+        first = pfn - pfn % HUGE_PAGES
+        return (first, HUGE_PAGES) if first in self.folios else (pfn, 1)
+
+    def is_exclusive(self, pfn: int) -> bool:
+        """Whether a page of anonymous memory is known to be one process's alone (PageAnonExclusive())."""
+        return pfn not in self.shared_once and self.references(pfn) == 1
+
+    def next_swap_slot(self) -> int:
+        """A place in swap that nobody has."""
+        self.swap_slots += 1
+        return self.swap_slots
 
     def next_space_number(self) -> int:
         """A number for a new address space."""
@@ -271,6 +301,9 @@ class Frames:
     def is_far(self, pfn: int) -> bool:
         """Whether the page lies in the memory of another node than the processors': here there is only one."""
         return False
+
+    def note_far(self, pfns: range) -> None:
+        """These pages lie in the memory of another node than the processors': here nothing comes of it."""
 
     def words(self, pfn: int) -> Words:
         """A page's bytes as a view uint64[512]."""

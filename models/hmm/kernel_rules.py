@@ -30,6 +30,14 @@ class KernelRules:
     foreign_memory_faults: a request brings pages of another device back; else it fails (hmm_vma_handle_pte()).
     advice_limits_huge_cache: MADV_NOHUGEPAGE keeps huge pages of the page cache from being mapped as such
     (do_set_pmd()).
+    hugetlb_tells_twice: unmapping huge pages that were set aside is told inside what is told anyway
+    (__unmap_hugepage_range()). swap_out_splits_first: a huge entry is split, and told so, before its page goes
+    (try_to_unmap_one()). split_drops_zeros: parts of a split page that hold only zeros become the page of zeros
+    (try_to_map_unused_to_zeropage()). protection_told_by_directory: a change of protection is told where there is a
+    table of 2 MiB entries, else where there is such an entry (change_pud_range(), change_pmd_range()).
+    unmerge_unshares: pages that were merged get copies that are not writable yet (break_ksm()).
+    private_upgrade_needs_dirty: only entries that were written become writable with their area at once
+    (can_change_pte_writable()).
     """
 
     swap_in_writable: bool
@@ -37,6 +45,12 @@ class KernelRules:
     hint_restores_write: bool
     marker_on_anonymous: bool
     advice_limits_huge_cache: bool
+    hugetlb_tells_twice: bool
+    swap_out_splits_first: bool
+    split_drops_zeros: bool
+    protection_told_by_directory: bool
+    unmerge_unshares: bool
+    private_upgrade_needs_dirty: bool
     parts_are_reused: bool
     foreign_memory_faults: bool
 
@@ -47,6 +61,12 @@ HOLDS: dict[str, tuple[tuple[Release, Release], ...]] = {
     "hint_restores_write": (((6, 2), NEVER),),
     "marker_on_anonymous": (((6, 4), NEVER),),
     "advice_limits_huge_cache": (((6, 12), NEVER),),
+    "hugetlb_tells_twice": ((FIRST, (6, 2)),),
+    "swap_out_splits_first": ((FIRST, (6, 11)),),
+    "split_drops_zeros": (((6, 12), NEVER),),
+    "protection_told_by_directory": (((6, 12), NEVER),),
+    "unmerge_unshares": (((6, 2), NEVER),),
+    "private_upgrade_needs_dirty": ((FIRST, (6, 2)),),
     "parts_are_reused": ((FIRST, (6, 7)),),
     "foreign_memory_faults": ((FIRST, (5, 7)), ((5, 19), NEVER)),
 }

@@ -15,8 +15,9 @@ from models.arrays import PAGE_BYTES
 from models.hmm.errors import HmmError
 from models.hmm.frames import Frames
 from models.hmm.notifiers import InvalidateEvent
+from models.hmm.operations.huge import split_folio
 from models.hmm.page_table import CpuEntry, EntryFlags, EntryKind
-from models.hmm.reverse_map import MAPPED, entries_of
+from models.hmm.reverse_map import MAPPED, Folio, change_entries, entries_of
 from models.hmm.vma import Vma, VmFlags
 
 if TYPE_CHECKING:
@@ -40,24 +41,30 @@ async def migrate_vma(
     end: int,
     selects: Callable[[CpuEntry], bool],
     allocate_and_copy: AllocateAndCopy,
+    *,
+    owner: object = None,
+    new_page: Callable[[], int] | None = None,
 ) -> int:
     """Move the pages of [start, end) that `selects` chooses; returns how many moved. The mmap lock is held for reading.
 
     Pages of private anonymous memory move, huge ones after they were split. One that somebody holds for himself stays.
+    `owner`: told to the notifiers. `new_page`: makes a page where none was, or only the one of zeros, if given.
     Errors: HmmError EINVAL if the range does not lie in the area, or the area is shared or special.
     """
     if start >= end or not vma.contains(start, end) or vma.special or VmFlags.VM_SHARED in vma.flags:
         raise HmmError("EINVAL", "a range inside one area of private memory is needed")
     frames = mm.frames
     collected: dict[int, int] = {}
-    async with mm.invalidation(start, end, InvalidateEvent.MIGRATE):
-        for span in mm.page_table.mapped_spans(start, end):
-            await mm.split_huge(span.start)
+    holes: list[int] = []
+    async with mm.invalidation(start, end, InvalidateEvent.MIGRATE, owner):
+        for span in mm.page_table.spans(start, end):
+            await _split_huge(mm, span.start)
             for va in range(span.start, span.end, PAGE_BYTES):
                 entry = mm.page_table.lookup(va)
-                if entry.kind not in MAPPED or EntryFlags.SPECIAL in entry.flags or not selects(entry):
+                if entry.kind is EntryKind.NONE or EntryFlags.SPECIAL in entry.flags:
+                    holes.append(va)
                     continue
-                if entry.pfn in frames.migrations:
+                if entry.kind not in MAPPED or not selects(entry) or entry.pfn in frames.migrations:
                     continue
                 frames.migrations[entry.pfn] = mm.host.event()
                 collected[entry.pfn] = va
@@ -68,12 +75,45 @@ async def migrate_vma(
         free = [pfn for pfn in collected if await _cut_others(frames, pfn)]
         await mm.host.pause("migrate: copy")
         moved = await allocate_and_copy(free) if free else {}
+        filled = await _fill_holes(mm, vma, holes, end, owner, new_page) if new_page and vma.shared is None else 0
     except BaseException:
         _finish(mm, collected, {})
         raise
     await mm.host.pause("migrate: finish")
     _finish(mm, collected, moved)
-    return len(moved)
+    return len(moved) + filled
+
+
+async def _split_huge(mm: MemoryMap, va: int) -> None:
+    """Only small pages move: a huge one is split, for everybody (migrate_vma_collect_pmd())."""
+    table = mm.page_table.table(va)
+    if table is None or not table.huge:
+        return
+    first, pages = mm.frames.folio_of(int(table.pfn[0]))
+    if EntryFlags.SPECIAL in EntryFlags(int(table.flags[0])) or pages == 1:
+        await mm.split_huge(va)
+    else:
+        await split_folio(mm.frames, first)
+
+
+async def _fill_holes(
+    mm: MemoryMap, vma: Vma, holes: list[int], end: int, owner: object, new_page: Callable[[], int]
+) -> int:
+    """New pages where none were (migrate_vma_insert_page()): told from the first on, as one."""
+    if not holes:
+        return 0
+    vma.anonymous_pages = True
+    flags = EntryFlags.WRITABLE if VmFlags.VM_WRITE in vma.flags else EntryFlags.NONE
+    filled = 0
+    async with mm.invalidation(holes[0], end, InvalidateEvent.MIGRATE, owner):
+        for va in holes:
+            entry = mm.page_table.lookup(va)
+            if entry.kind is EntryKind.NONE or EntryFlags.SPECIAL in entry.flags:
+                pfn = new_page()
+                kind = EntryKind.PRESENT if mm.frames.pagemap_of(pfn) is None else EntryKind.DEVICE_PRIVATE
+                mm.page_table.set(va, kind, pfn, flags)
+                filled += 1
+    return filled
 
 
 def _cut(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
@@ -83,12 +123,7 @@ def _cut(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
 async def _cut_others(frames: Frames, pfn: int) -> bool:
     """Cut the page off from other address spaces (try_to_migrate()); whether only migration entries and we hold it."""
     if frames.references(pfn) > 2:
-        for other, va in entries_of(frames, pfn, MAPPED):
-            await other.split_huge(va)
-            async with other.invalidation(va, va + PAGE_BYTES, InvalidateEvent.CLEAR):
-                entry = other.page_table.lookup(va)
-                if entry.kind in MAPPED and entry.pfn == pfn:
-                    _cut(other, va, entry)
+        await change_entries(frames, Folio(pfn, 1), _cut, kinds=MAPPED)
         cut = len(entries_of(frames, pfn, (EntryKind.MIGRATION,)))
         return frames.references(pfn) == cut + 1
     return True

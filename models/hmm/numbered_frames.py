@@ -30,8 +30,14 @@ class NumberPool(FramePool):
         self._poisoned = np.zeros(self.count, dtype=np.bool_)
 
     def allocate(self) -> int:
-        """A new page with one reference. Errors: HmmError ENOMEM if there are no numbers left."""
-        return self.allocate_order(0)
+        """A new page with one reference; one that nobody has, if all were there. Errors: HmmError ENOMEM."""
+        if self._next < self.first_pfn + self.count:
+            return self.allocate_order(0)
+        free = np.flatnonzero(self._references == 0)
+        if not free.size:
+            raise HmmError("ENOMEM", "no page is left")
+        self._references[free[0]] = 1
+        return self.first_pfn + int(free[0])
 
     def allocate_huge(self) -> int:
         """The first pfn of 512 consecutive aligned new pages with one reference each. Errors: as allocate()."""
@@ -86,6 +92,7 @@ class NumberedFrames(Frames):
         self.spaces = []
         self.migrations = {}
         self.huge_pools = {}
+        self._note_nothing()
         self.zero_pfn = zero_pfn
         self.batched: set[int] = set()
         self.far: set[int] = set()
@@ -103,3 +110,7 @@ class NumberedFrames(Frames):
     def is_far(self, pfn: int) -> bool:
         """Whether the page lies in the memory of another node than the processors'."""
         return pfn in self.far
+
+    def note_far(self, pfns: range) -> None:
+        """These pages lie in the memory of another node than the processors'."""
+        self.far.update(pfns)

@@ -63,6 +63,8 @@ class EntryFlags(IntFlag):
     """memory of a device that is mapped as it is"""
     TRACKED = 64
     """the next write to it has to be seen, so it may not become writable before"""
+    DIRTY = 128
+    """it was written through this entry"""
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,14 @@ class PageTable:
         index = _index(va)
         table.kind[index], table.flags[index], table.pfn[index] = kind, flags, pfn
 
+    def mark_dirty(self, va: int) -> None:
+        """Note that the page of `va` was written through its entry; a huge entry has one note for all."""
+        table = self._tables[va >> SPAN_SHIFT]
+        if table.huge:
+            table.flags |= np.uint8(EntryFlags.DIRTY)
+        else:
+            table.flags[_index(va)] |= np.uint8(EntryFlags.DIRTY)
+
     def set_huge(self, va: int, pfn: int, flags: EntryFlags) -> None:
         """Map the 2 MiB around `va` by one huge entry to the 512 pages from `pfn`."""
         table = LeafTable()
@@ -322,6 +332,16 @@ class PageTable:
         for number in sorted(self._tables):
             table = self._tables[number]
             matches = (table.pfn == np.uint64(pfn)) & np.isin(table.kind, kinds)
+            matches &= table.counted(slice(None))
+            found.extend((number << SPAN_SHIFT) + (int(index) << PAGE_SHIFT) for index in np.flatnonzero(matches))
+        return found
+
+    def find_pfns(self, first: int, end: int, kinds: tuple[EntryKind, ...]) -> list[int]:
+        """Addresses of all entries of these kinds with a pfn in [first, end), by rising address."""
+        found: list[int] = []
+        for number in sorted(self._tables):
+            table = self._tables[number]
+            matches = (table.pfn >= np.uint64(first)) & (table.pfn < np.uint64(end)) & np.isin(table.kind, kinds)
             matches &= table.counted(slice(None))
             found.extend((number << SPAN_SHIFT) + (int(index) << PAGE_SHIFT) for index in np.flatnonzero(matches))
         return found

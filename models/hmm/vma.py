@@ -30,12 +30,15 @@ class VmFlags(IntFlag):
     VM_PFNMAP = 0x400
     VM_UFFD_WP = 0x1000
     """userfaultfd is told of writes to pages that it protected"""
+    VM_LOCKED = 0x2000
     VM_IO = 0x4000
     VM_NORESERVE = 0x20_0000
     VM_HUGETLB = 0x40_0000
     VM_MIXEDMAP = 0x1000_0000
     VM_HUGEPAGE = 0x2000_0000
     VM_NOHUGEPAGE = 0x4000_0000
+    VM_MERGEABLE = 0x8000_0000
+    """pages that are equal may be merged"""
     VM_UFFD_MINOR = 0x20_0000_0000
     """userfaultfd is told where a page is in the cache but not mapped"""
 
@@ -59,8 +62,8 @@ class SharedObject:
 
     It holds a reference to each. `users` counts the areas that map it. `size`: pages of the object, None if it has no
     end. `swapped`: numbers of pages that are in swap. `huge`: numbers of the first pages of huge pages in it.
-    `unready`: numbers of pages whose content was not read yet. `huge_allowed`: a missing page may become a huge one.
-    `lasts`: its pages stay when nobody maps it.
+    `unready`: numbers of pages whose content was not read yet. `dirty`: numbers of pages that were written and not
+    written back. `huge_allowed`: a missing page may become a huge one. `lasts`: its pages stay when nobody maps it.
     """
 
     pages: dict[int, int] = field(default_factory=dict)
@@ -70,6 +73,7 @@ class SharedObject:
     swapped: set[int] = field(default_factory=set)
     huge: set[int] = field(default_factory=set)
     unready: set[int] = field(default_factory=set)
+    dirty: set[int] = field(default_factory=set)
     huge_allowed: bool = False
     lasts: bool = False
 
@@ -93,6 +97,8 @@ class Vma:
     watches_writes: bool = False
     no_fault: bool = False
     huge_bytes: int = PAGE_BYTES
+    anonymous_pages: bool = False
+    """Whether it has had anonymous pages (anon_vma), so that a fork copies its entries."""
 
     def object_page(self, va: int) -> int:
         """Number of the page of `va` in the shared object."""
@@ -102,6 +108,11 @@ class Vma:
     def special(self) -> bool:
         """Whether its pages are not the kernel's to manage (VM_IO, VM_PFNMAP or VM_MIXEDMAP)."""
         return bool(self.flags & VM_SPECIAL)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is written is seen by everybody who maps the object."""
+        return VmFlags.VM_SHARED in self.flags
 
     @property
     def copy_on_write(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from models.arrays import PAGE_SHIFT, Words
 from models.errors import UserError
 from models.hmm import HmmError, MapFlags, MemoryMap, Prot, RemapFlags, cpu_write
-from models.hmm.memory_map import PROTECTION_FLAGS
+from models.hmm.operations.protect import PROTECTION_FLAGS
 from models.hmm.vma import VmFlags
 from models.program_recording import EventKind, MappingFlag
 from models.program_replay.content import initial_page

@@ -54,8 +54,14 @@ class PresentBench:
         self.notifier = MmuIntervalNotifier(PLACE, PLACE + 4 * HUGE_BYTES, self._note)
         self.mm.intervals.insert(self.notifier)
 
-    def _note(self, update: MmuNotifierRange, seq: int) -> None:
+    async def _note(self, notifier: MmuIntervalNotifier, update: MmuNotifierRange, seq: int) -> bool:
+        notifier.set_seq(seq)
         self.events.append(update.event)
+        return True
+
+    def sequence(self) -> int:
+        """The sequence to ask with."""
+        return run_alone(self.mm.intervals.read_begin(self.notifier))
 
     async def _migrate_to_ram(self, mm: Any, vma: Any, page: int) -> None:
         entry = mm.page_table.lookup(page)
@@ -128,7 +134,7 @@ class PresentBench:
         start = PLACE + first * PAGE_BYTES
         hmm_range = NotifiedRange(
             self.notifier,
-            self.mm.intervals.read_begin(self.notifier) if seq is None else seq,
+            self.sequence() if seq is None else seq,
             start,
             start + pages * PAGE_BYTES,
             array,

@@ -10,11 +10,10 @@ import pytest
 
 from models.arrays import PAGE_BYTES
 from models.errors import UserError
-from models.hmm.errors import HmmError
 from models.hmm.fault_result import Undecided
 from models.hmm.frames import HUGE_BYTES, HUGE_PAGES, HugePool
 from models.hmm.kernel_rules import HOLDS, kernel_rules, release_of
-from models.hmm.notifiers import IntervalNotifiers, InvalidateEvent, MmuIntervalNotifier, MmuNotifierRange
+from models.hmm.notifiers import InvalidateEvent
 from models.hmm.page_table import EntryFlags, EntryKind, PageTable
 from models.hmm.vma import Backing, SharedObject, VmFlags
 from models.tests.present_bench import (
@@ -287,45 +286,6 @@ def test_faults_foreign_memory_before_5_19() -> None:
     bench.area()
     bench.entry(0, EntryKind.DEVICE_PRIVATE, EntryFlags.WRITABLE, (1 << 30) + 64)
     assert driver(bench, FAULT, 1) == ["EFAULT"] and driver(bench, 0, 1) == ["0"]
-
-
-def test_interval_notifiers_sequences() -> None:
-    """
-    Stimulus: Invalidations that nest, that overlap nobody, an insertion while one is open, a removal.
-    Checking: Nested ones share an odd sequence until the last ends; only who is overlapped is told.
-    Covers: HMM-SEQUENCE
-    """
-    bench = PresentBench()
-    intervals = IntervalNotifiers()
-    told: list[tuple[str, int]] = []
-    low = MmuIntervalNotifier(0, PAGE_BYTES, lambda update, seq: told.append(("low", seq)))
-    high = MmuIntervalNotifier(PAGE_BYTES, 2 * PAGE_BYTES, lambda update, seq: told.append(("high", seq)))
-
-    def update(start: int, end: int) -> MmuNotifierRange:
-        return MmuNotifierRange(bench.mm, start, end, CLEAR)
-
-    intervals.insert(low)
-    intervals.insert(high)
-    assert (intervals.seq, low.seq, high.seq) == (2, 1, 1)
-    intervals.begin(update(4 * PAGE_BYTES, 5 * PAGE_BYTES))
-    intervals.end()
-    assert intervals.seq == 2 and not told
-    intervals.begin(update(0, PAGE_BYTES))
-    intervals.begin(update(0, 2 * PAGE_BYTES))
-    assert intervals.seq == 3 and told == [("low", 3), ("low", 3), ("high", 3)]
-    intervals.end()
-    assert intervals.seq == 3 and intervals.read_retry(low, 1)
-    late = MmuIntervalNotifier(8 * PAGE_BYTES, 9 * PAGE_BYTES, lambda update, seq: None)
-    intervals.insert(late)
-    assert late.seq == 3
-    intervals.end()
-    assert intervals.seq == 4 and intervals.read_begin(high) == 3 and not intervals.read_retry(high, 3)
-    intervals.remove(low)
-    intervals.begin(update(0, PAGE_BYTES))
-    intervals.end()
-    assert intervals.seq == 4 and len(told) == 3
-    with pytest.raises(HmmError, match="EOVERFLOW"):
-        intervals.insert(MmuIntervalNotifier(5, 5, lambda update, seq: None))
 
 
 def test_page_table_holes_by_level() -> None:

@@ -11,7 +11,13 @@ import pytest
 from models.conform import judge
 from models.conform.judge import WaitsForeverError, judge_request, judge_stale
 from models.conform.judgement import Verdict
-from models.conform.records import NumberedRecord, RecordedRequest, RecordedStale, read_conform_recording
+from models.conform.records import (
+    NumberedRecord,
+    RecordedOperation,
+    RecordedRequest,
+    RecordedStale,
+    read_conform_recording,
+)
 from models.conform.state import Machine, machine_of
 from models.formats import EntryFormat
 from models.hmm import HmmError, HmmPfnFlag, HmmRange, walk
@@ -36,7 +42,7 @@ def different_records() -> tuple[list[NumberedRecord], Machine, EntryFormat]:
     chosen: dict[object, NumberedRecord] = {}
     for record in recording.records:
         what = record.what
-        if what is None or what.n > LARGEST:
+        if isinstance(what, RecordedOperation) or what.n > LARGEST:
             continue
         pages = tuple(text for _, _, text in what.pages)
         asks = str(what.inputs) if isinstance(what, RecordedRequest) else "stale"
@@ -53,7 +59,7 @@ def first_wrong() -> str:
         if isinstance(what, RecordedStale):
             judgement = judge_stale(what, machine, fmt)
         else:
-            assert what is not None
+            assert isinstance(what, RecordedRequest)
             judgement = judge_request(what, machine, fmt)
         if judgement.verdict is Verdict.WRONG:
             return f"line {record.line}: {judgement.why}"

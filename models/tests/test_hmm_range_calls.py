@@ -30,7 +30,7 @@ def test_range_fault_lost_sequence() -> None:
     bench = PresentBench()
     bench.area()
     bench.entry(0, EntryKind.PRESENT, WRITABLE)
-    old = bench.mm.intervals.read_begin(bench.notifier)
+    old = bench.sequence()
 
     async def invalidate(start: int) -> None:
         async with bench.mm.invalidation(start, start + PAGE_BYTES, InvalidateEvent.CLEAR):
@@ -41,7 +41,7 @@ def test_range_fault_lost_sequence() -> None:
     run_alone(invalidate(PLACE))
     errno, array = bench.ask(1, 0, [5], seq=old)
     assert (errno, int(array[0])) == ("EBUSY", 5)
-    assert bench.mm.intervals.read_begin(bench.notifier) == old + 2
+    assert bench.sequence() == old + 2
     assert bench.mm.intervals.seq == old + 3
 
 
@@ -79,9 +79,7 @@ def test_range_fault_sticky_bits_and_orders_of_linux_6_16() -> None:
     bench.huge(flags=WRITABLE)
     fmt = format_by_name("linux_6_16")
     array = np.array([1 << 60, 0], dtype=np.uint64)
-    made = NotifiedRange(
-        bench.notifier, bench.mm.intervals.read_begin(bench.notifier), PLACE, PLACE + 2 * PAGE_BYTES, array, fmt
-    )
+    made = NotifiedRange(bench.notifier, bench.sequence(), PLACE, PLACE + 2 * PAGE_BYTES, array, fmt)
     run_alone(bench.mm.mmap_lock.acquire_read())
     run_alone(hmm_range_fault(bench.mm, made))
     assert [int(word) for word in array] == [VALID | WRITE | 1 << 60 | 9 << 53 | 4096, VALID | WRITE | 9 << 53 | 4097]

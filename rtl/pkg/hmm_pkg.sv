@@ -201,6 +201,14 @@ package hmm_pkg;
     client_response_t engine_answer;
     logic             engine_release;
     id_t              engine_released;
+    // Requests that are answered from the cache, or go to be walked
+    logic             lookup_hit;
+    logic             lookup_miss;
+    // What the host set, in the first cycle in which it counts
+    logic             enable;
+    logic [31:0]      command_tail;
+    logic [31:0]      fault_get;
+    logic [31:0]      fault_put;
   } probe_t;
 
   // The `count` lowest bits set; all of them from 64 on.

@@ -50,11 +50,14 @@ def _assert_one_sentence(done: subprocess.CompletedProcess[str], *said: str) -> 
         (["run", "smoke", "--build", "quick"], ["quick", "fast, checked"]),
         (["run", "smoke", "--build", "fast", "--waves"], ["fast", "no waves"]),
         (["run", "smoke", "--path", "express"], ["express", "batch, agent"]),
-        (["runn", "smoke"], ["runn", "list, picture, record, run"]),
+        (["runn", "smoke"], ["runn", "list, picture, races, record, regress, run"]),
         (["build", "--configuration", "huge"], ["huge", "default, tiny, va57"]),
         (["test", "--jobs", "1", "no_test_is_called_this"], ["no_test_is_called_this"]),
         (["break", "--paths", "docs"], ["docs"]),
         (["picture", "sunset"], ["sunset", "choose fault"]),
+        (["regress", "weekly"], ["weekly", "nightly, pr, smoke"]),
+        (["regress", "smoke", "-k", "races and"], ["races and", "no expression"]),
+        (["regress", "smoke", "--tag", "none_such"], ["No case of smoke", "--list"]),
     ],
 )
 def test_cli_bad_input_is_one_sentence(arguments: list[str], said: list[str]) -> None:

@@ -22,6 +22,8 @@ SEEDS: dict[str, int] = {
     "invalidate": 10,
     "clients": 6,
     "races": 8,
+    "mixed": 3,
+    "pitfalls": 2,
     "fences": 6,
     "bus_errors": 2,
 }

@@ -112,7 +112,19 @@ module hmm_adapter #(
       inner_response:    probe.engine_response,
       inner_answer:      response_of(probe.engine_answer),
       inner_release:     probe.engine_release,
-      inner_released:    probe.engine_released
+      inner_released:    probe.engine_released,
+      lookup_hit:        probe.lookup_hit,
+      lookup_miss:       probe.lookup_miss,
+      walk_start:        probe.walk_start,
+      walk_drop:         probe.walk_drop,
+      walk_fault:        probe.walk_done && !probe.fill,
+      fill:              probe.fill,
+      merged:            probe.merged,
+      replayed:          probe.replayed,
+      enable:            probe.enable,
+      command_tail:      probe.command_tail,
+      fault_get:         probe.fault_get,
+      fault_put:         probe.fault_put
     };
     probe_o.command_drops = probe.command_valid && !probe.command_malformed && (probe.command_opcode inside {
         hmm_structures_pkg::OPCODE_INVALIDATE, hmm_structures_pkg::OPCODE_INVALIDATE_CONTEXT,
@@ -193,7 +205,6 @@ module hmm_adapter #(
 
   // The device's observation signals that the event log does not use.
   logic unused_probe;
-  assign unused_probe = ^{probe.walk_start, probe.walk_read, probe.walk_done, probe.walk_drop, probe.fill,
-                          probe.merged, probe.replayed, probe.answer_ignored};
+  assign unused_probe = ^{probe.walk_read, probe.answer_ignored};
 
 endmodule

@@ -13,10 +13,10 @@ class RegisterMaster(AXI4LiteMaster):  # type: ignore[misc]  # cocotb-bus carrie
 
     _signals = AXIL_SIGNALS_DRIVEN
 
-    async def write_register(self, offset: int, value: int) -> int:
-        """Writes a register; returns the AXI response (0 OKAY, 2 SLVERR)."""
+    async def write_register(self, offset: int, value: int, strobes: int = 0xFF) -> int:
+        """Writes the bytes of a register under `strobes`; returns the AXI response (0 OKAY, 2 SLVERR)."""
         try:
-            await self.write(offset, value)
+            await self.write(offset, value, byte_enable=strobes)
         except AXIProtocolError as error:
             return int(error.xresp)
         return 0

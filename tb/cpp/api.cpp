@@ -95,6 +95,13 @@ TB_API void tb_copy_events(tb::Event* events) {
   if (!source.empty()) std::memcpy(events, source.data(), source.size() * sizeof(tb::Event));
 }
 
+TB_API std::uint64_t tb_device_event_count() { return testbench().device_events.size(); }
+
+TB_API void tb_copy_device_events(tb::Event* events) {
+  const auto& source = testbench().device_events;
+  if (!source.empty()) std::memcpy(events, source.data(), source.size() * sizeof(tb::Event));
+}
+
 TB_API std::uint64_t tb_failure_count() {
   auto& state = testbench();
   state.failures_read = true;

@@ -43,6 +43,13 @@ void tb_event(unsigned long long cycle, unsigned char kind, unsigned char client
   testbench().events.push_back(tb::Event{cycle, va, pa, extra, pasid, kind, id, code, reason, client, {}});
 }
 
+unsigned char tb_load_device_events() { return (testbench().settings.flags & tb::kSettingsDeviceEvents) != 0; }
+
+void tb_device_event(unsigned long long cycle, unsigned char kind, unsigned char id, unsigned char reason,
+                     unsigned long long pa, unsigned long long extra) {
+  testbench().device_events.push_back(tb::Event{cycle, 0, pa, extra, 0, kind, id, 0, reason, 0});
+}
+
 // Whether something of the case is still to be done: the watchdog counts only then.
 unsigned char tb_case_is_open() {
   const auto& state = testbench();

@@ -127,6 +127,7 @@ enum ActionKind : std::uint32_t {
 // Bits of Settings::flags.
 enum SettingsFlag : std::uint32_t {
   kSettingsReportFetched = 1,
+  kSettingsDeviceEvents = 2,
 };
 
 // Why Python is woken: bits of a mask that stays set until Python takes it.

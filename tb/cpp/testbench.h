@@ -75,6 +75,7 @@ struct Testbench {
   Memory device_memory;  // the device's own
   std::array<Grant, kIds> inner_grants{};  // by id
   std::vector<Event> events;
+  std::vector<Event> device_events;  // only if the settings ask for them
   FailureList violations;  // accesses of the device that the owner map forbids
   FailureList failures;    // failed assertions, and answers of the device that nobody asked for
   bool failures_read = true;  // Python has looked at `failures` since the last one was added

@@ -12,6 +12,8 @@ from tb.scenarios.directed import levels, reasons, smoke
 from tb.scenarios.fences import bus_errors, fences
 from tb.scenarios.invalidate import invalidate
 from tb.scenarios.kernel_arrays import kernel_arrays
+from tb.scenarios.mixed import mixed
+from tb.scenarios.pitfalls import pitfalls
 from tb.scenarios.races import races
 from tb.scenarios.random_tables import pressure, random_tables
 
@@ -26,6 +28,8 @@ SCENARIOS: dict[str, Scenario] = {
     "invalidate": invalidate,
     "clients": clients,
     "races": races,
+    "mixed": mixed,
+    "pitfalls": pitfalls,
     "fences": fences,
     "bus_errors": bus_errors,
     "kernel_arrays": kernel_arrays,

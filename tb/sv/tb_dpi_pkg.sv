@@ -17,6 +17,10 @@ package tb_dpi_pkg;
     input longint unsigned cycle, input byte unsigned kind, input byte unsigned client, input byte unsigned id,
     input byte unsigned code, input byte unsigned reason, input int unsigned pasid, input longint unsigned va,
     input longint unsigned pa, input longint unsigned extra);
+  import "DPI-C" function bit tb_load_device_events();
+  import "DPI-C" function void tb_device_event(
+    input longint unsigned cycle, input byte unsigned kind, input byte unsigned id, input byte unsigned reason,
+    input longint unsigned pa, input longint unsigned extra);
 
   // Clients
   import "DPI-C" function void tb_announce_clients(input byte unsigned clients);

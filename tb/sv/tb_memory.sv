@@ -234,24 +234,42 @@ module tb_memory
 
   // ---- Rules of the bus -------------------------------------------------------------------------
 
-  tb_axi_checker u_axi_checker (
+  axi4_checker #(
+    .IdWidth      (AxiIdWidth),
+    .AddressWidth (PaWidth),
+    .DataWidth    (LineWidth)
+  ) u_axi4_checker (
     .clk_i,
     .rst_ni,
-    .aw_valid_i,
-    .aw_ready_i (aw_ready_q),
-    .aw_i,
-    .w_valid_i,
-    .w_ready_i  (w_ready_q),
-    .w_i,
-    .b_valid_i  (b_valid_q),
-    .b_ready_i,
-    .b_i        (b_q),
-    .ar_valid_i,
-    .ar_ready_i (ar_ready_q),
-    .ar_i,
-    .r_valid_i  (r_valid_q),
-    .r_ready_i,
-    .r_i        (r_q)
+    .awvalid_i (aw_valid_i),
+    .awready_i (aw_ready_q),
+    .awid_i    (aw_i.id),
+    .awaddr_i  (aw_i.addr),
+    .awlen_i   (aw_i.len),
+    .awsize_i  (aw_i.size),
+    .awburst_i (aw_i.burst),
+    .wvalid_i  (w_valid_i),
+    .wready_i  (w_ready_q),
+    .wdata_i   (w_i.data),
+    .wstrb_i   (w_i.strb),
+    .wlast_i   (w_i.last),
+    .bvalid_i  (b_valid_q),
+    .bready_i  (b_ready_i),
+    .bid_i     (b_q.id),
+    .bresp_i   (b_q.resp),
+    .arvalid_i (ar_valid_i),
+    .arready_i (ar_ready_q),
+    .arid_i    (ar_i.id),
+    .araddr_i  (ar_i.addr),
+    .arlen_i   (ar_i.len),
+    .arsize_i  (ar_i.size),
+    .arburst_i (ar_i.burst),
+    .rvalid_i  (r_valid_q),
+    .rready_i  (r_ready_i),
+    .rid_i     (r_q.id),
+    .rdata_i   (r_q.data),
+    .rresp_i   (r_q.resp),
+    .rlast_i   (r_q.last)
   );
 
 endmodule

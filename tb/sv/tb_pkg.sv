@@ -132,6 +132,20 @@ package tb_pkg;
     response_t   inner_answer;
     logic        inner_release;
     id_t         inner_released;
+    // Inside the device
+    logic        lookup_hit;   // a request is answered from the cache
+    logic        lookup_miss;  // a request goes to be walked
+    logic        walk_start;
+    logic        walk_drop;    // a walk begins anew
+    logic        walk_fault;   // a walk ends without a translation
+    logic        fill;         // a walk ends with one
+    logic        merged;
+    logic        replayed;
+    // What the host set, as the device sees it
+    logic        enable;
+    logic [31:0] command_tail;
+    logic [31:0] fault_get;
+    logic [31:0] fault_put;
   } probe_t;
 
   typedef enum logic [31:0] {
@@ -175,5 +189,24 @@ package tb_pkg;
     EVENT_INTERRUPT    = 8'd8,
     EVENT_FAULT_RECORD = 8'd9
   } event_e;
+
+  typedef enum logic [7:0] {
+    DEVICE_BUS_READ       = 8'd1,
+    DEVICE_BUS_READ_DATA  = 8'd2,
+    DEVICE_BUS_WRITE      = 8'd3,
+    DEVICE_BUS_WRITE_DONE = 8'd4,
+    DEVICE_LOOKUP_HIT     = 8'd5,
+    DEVICE_LOOKUP_MISS    = 8'd6,
+    DEVICE_WALK_START     = 8'd7,
+    DEVICE_WALK_DROP      = 8'd8,
+    DEVICE_FILL           = 8'd9,
+    DEVICE_WALK_FAULT     = 8'd10,
+    DEVICE_MERGE          = 8'd11,
+    DEVICE_REPLAY         = 8'd12,
+    DEVICE_ENABLE         = 8'd13,
+    DEVICE_COMMAND_TAIL   = 8'd14,
+    DEVICE_FAULT_GET      = 8'd15,
+    DEVICE_FAULT_PUT      = 8'd16
+  } device_event_e;
 
 endpackage

@@ -266,6 +266,30 @@ module tb_top
   assign pin_axil_rdata_o   = r.data;
   assign pin_axil_rresp_o   = r.resp;
 
+  axi4_lite_checker #(
+    .AddressWidth (RegisterWidth)
+  ) u_axi4_lite_checker (
+    .clk_i     (clk),
+    .rst_ni    (rst_n),
+    .awvalid_i (aw_valid),
+    .awready_i (aw_ready),
+    .awaddr_i  (aw_addr),
+    .wvalid_i  (w_valid),
+    .wready_i  (w_ready),
+    .wdata_i   (w.data),
+    .wstrb_i   (w.strb),
+    .bvalid_i  (b_valid),
+    .bready_i  (b_ready),
+    .bresp_i   (b_resp),
+    .arvalid_i (ar_valid),
+    .arready_i (ar_ready),
+    .araddr_i  (ar_addr),
+    .rvalid_i  (r_valid),
+    .rready_i  (r_ready),
+    .rdata_i   (r.data),
+    .rresp_i   (r.resp)
+  );
+
   // ---- Memory -----------------------------------------------------------------------------------
 
   axi_a_t axi_aw, axi_ar;
@@ -388,6 +412,25 @@ module tb_top
     .irq_i         (irq_o),
     .done_i        (action_done),
     .done_action_i (done_action)
+  );
+
+  tb_device_events u_device_events (
+    .clk_i      (clk),
+    .rst_ni     (rst_n),
+    .cycle_i    (cycle_q),
+    .aw_valid_i (axi_awvalid_o),
+    .aw_ready_i (axi_awready_o),
+    .aw_i       (axi_aw),
+    .b_valid_i  (axi_bvalid_o),
+    .b_ready_i  (axi_bready_o),
+    .b_i        (axi_b),
+    .ar_valid_i (axi_arvalid_o),
+    .ar_ready_i (axi_arready_o),
+    .ar_i       (axi_ar),
+    .r_valid_i  (axi_rvalid_o),
+    .r_ready_i  (axi_rready_o),
+    .r_i        (axi_r),
+    .probe_i    (probe)
   );
 
   tb_watchdog u_watchdog (

@@ -149,7 +149,7 @@ async def test_planted_nothing(dut: SimHandleBase) -> None:
     """
     race = PlantedRace(dut, Driver)
     mm = await race.start()
-    for _ in range(BOUTS // 4):
+    for _ in range(BOUTS // 2):
         found = await race.bout(mm)
         assert not found, found[0]
     counters = race.machine.driver.counters

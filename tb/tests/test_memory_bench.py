@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sim.build import Design, build
+from sim.benches import BENCHES
+from sim.build import build
 from sim.simulation import simulate
 
-MEMORY = Design(
-    name="memory",
-    file_lists=("tb/units/memory.f",),
-    source_folders=("tb/sv", "tb/cpp", "tb/units"),
-    extra_flags=("--public-depth", "1"),
-)
+MEMORY = BENCHES["memory"]
 
 
 @pytest.mark.simulation

@@ -7,17 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sim.build import Design, build
+from sim.benches import BENCHES
+from sim.build import build
 from sim.simulation import simulate
 
-ENGINE = Design(
-    name="engine",
-    top="tb_engine",
-    prefix="Vtop",
-    file_lists=("rtl/engine/hmm_engine.f", "tb/units/engine.f"),
-    source_folders=("rtl/engine", "rtl/pkg", "rtl/regs", "tb/units"),
-    cpp_folder=None,
-)
+ENGINE = BENCHES["engine"]
 
 
 def broken_promise(log: Path) -> str:

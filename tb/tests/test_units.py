@@ -7,20 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sim.build import Design, build
+from sim.benches import BENCHES
+from sim.build import build
 from sim.simulation import simulate
 
 pytestmark = pytest.mark.simulation
 
-DECODER = Design(
-    name="decoder",
-    top="tb_decoder",
-    prefix="Vtop",
-    file_lists=("rtl/hmm_mmu.f", "tb/units/decoder.f"),
-    source_folders=("rtl", "tb/units"),
-    cpp_folder=None,
-    extra_flags=("--public-depth", "1"),
-)
+DECODER = BENCHES["decoder"]
 
 
 @pytest.mark.parametrize(

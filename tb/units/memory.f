@@ -3,6 +3,6 @@
 tb/sv/waivers.vlt
 tb/sv/tb_pkg.sv
 tb/sv/tb_dpi_pkg.sv
-tb/sv/tb_axi_checker.sv
+tb/sv/axi4_checker.sv
 tb/sv/tb_memory.sv
 tb/units/tb_memory_bench.sv

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benches that lists of regressions may name: the whole device, and single units in simulators of their own."""
+
+from __future__ import annotations
+
+from sim.build import Design
+
+DEVICE = "device"
+
+
+def _testbench_part(name: str) -> Design:
+    """A part of the testbench alone, with pins that Python drives."""
+    return Design(
+        name=name,
+        file_lists=(f"tb/units/{name}.f",),
+        source_folders=("tb/sv", "tb/cpp", "tb/units"),
+        extra_flags=("--public-depth", "1"),
+    )
+
+
+BENCHES: dict[str, Design] = {
+    DEVICE: Design(),
+    "decoder": Design(
+        name="decoder",
+        top="tb_decoder",
+        prefix="Vtop",
+        file_lists=("rtl/hmm_mmu.f", "tb/units/decoder.f"),
+        source_folders=("rtl", "tb/units"),
+        cpp_folder=None,
+        extra_flags=("--public-depth", "1"),
+    ),
+    "engine": Design(
+        name="engine",
+        top="tb_engine",
+        prefix="Vtop",
+        file_lists=("rtl/engine/hmm_engine.f", "tb/units/engine.f"),
+        source_folders=("rtl/engine", "rtl/pkg", "rtl/regs", "tb/units"),
+        cpp_folder=None,
+    ),
+    "memory": _testbench_part("memory"),
+    "checkers": _testbench_part("checkers"),
+    "axi_ram": _testbench_part("axi_ram"),
+}
+"""By name. Only the device has configurations."""

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m sim break --rtl`: progress, the table by unit, survivors, and the file of verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from models.files import write_atomically
+from sim.console import console, progress
+from sim.mutants.run import OUT, MutantVerdict, MutationRun, draw_mutants, source_texts, stages_of
+from sim.paths import ROOT
+
+LONGEST_SHOWN = 160
+
+
+def unit_table(verdicts: Sequence[MutantVerdict]) -> Table:
+    """Changes, killed ones and survivors of each file."""
+    table = Table("unit", "changes", "killed", "survived", "cpu s", title="Changes of the RTL by unit")
+    for unit in sorted({verdict.mutant.file for verdict in verdicts}):
+        own = [verdict for verdict in verdicts if verdict.mutant.file == unit]
+        killed = sum(verdict.result == "killed" for verdict in own)
+        seconds = sum(verdict.cpu_seconds for verdict in own)
+        table.add_row(unit, str(len(own)), str(killed), str(len(own) - killed), f"{seconds:.0f}")
+    return table
+
+
+def one_line(text: str) -> str:
+    """Source text for a message."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST_SHOWN else f"{flat[:LONGEST_SHOWN]}..."
+
+
+def survivor_line(verdict: MutantVerdict) -> str:
+    """Where a change is that nothing noticed, and what it is."""
+    mutant = verdict.mutant
+    return (
+        f"survived: {mutant.file}:{mutant.line}: {mutant.operator}: {one_line(mutant.before)}"
+        f"  ->  {one_line(mutant.after)}  (number {verdict.number})"
+    )
+
+
+def result_data(seed: int, regression: str, run: MutationRun) -> dict[str, Any]:
+    """What the JSON file holds."""
+    verdicts = list(run.verdicts.values())
+    return {
+        "seed": seed,
+        "draws": len(verdicts),
+        "regression": regression,
+        "survived": sum(verdict.result == "survived" for verdict in verdicts),
+        "build_cpu_seconds": round(run.build_seconds, 1),
+        "run_cpu_seconds": round(run.run_seconds, 1),
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+
+
+def run_mutants(*, seed: int, draws: int, jobs: int, regression: str, json_file: Path | None) -> bool:
+    """Changes the RTL and tells; True if nothing survived. Errors: UserError if the unchanged design fails."""
+    texts = source_texts()
+    packages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "rtl").rglob("*_pkg.sv"))]
+    stages = stages_of(regression)
+    mutants = draw_mutants(texts, packages, seed, draws)
+    target = json_file or OUT / f"seed-{seed}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run = MutationRun(mutants, texts, jobs=jobs, note=lambda text: console.print(text, markup=False))
+
+    def keep() -> None:
+        """What is known by now stays, also if this process is killed."""
+        data = json.dumps(result_data(seed, regression, run), indent=1) + "\n"
+        write_atomically(target, data.encode())
+
+    with progress("changes", draws) as advance:
+
+        def report(verdict: MutantVerdict) -> None:
+            advance(1, f"{verdict.mutant.file}:{verdict.mutant.line} {verdict.result} {verdict.by}")
+            keep()
+
+        run.run(stages, report)
+    keep()
+    console.print(unit_table(list(run.verdicts.values())))
+    for verdict in run.alive:
+        console.print(survivor_line(verdict), markup=False)
+    console.print(
+        f"{draws} changes, {len(run.alive)} survived; seed {seed}; {run.build_seconds:.0f} s of processor time for"
+        f" builds, {run.run_seconds:.0f} s for runs; {target}",
+        markup=False,
+    )
+    return not run.alive
