@@ -33,14 +33,17 @@ def collected(*arguments: str) -> list[str]:
 def test_pytest_collects_the_lists() -> None:
     """
     Stimulus: pytest on the folder of the lists, plain, with -k, as `make test` marks it, and on nightly by its name.
-    Checking: the cases of smoke and pr, each once; the chosen ones; smoke alone; nightly's own cases.
+    Checking: the cases of smoke and pr, each once; those chosen by id or by tag; smoke alone; nightly's own cases.
     Covers: REGRESS-PYTEST
     """
     smoke, pr, nightly = (load_regression(name) for name in ("smoke", "pr", "nightly"))
     names = collected("sim/data/regressions")
     assert sorted(name.split("::")[1] for name in names) == sorted(case.id for case in pr.cases)
     chosen = collected("sim/data/regressions", "-k", "races and not checked")
-    assert chosen and all("races" in name and "checked" not in name for name in chosen)
+    tagged = [case for case in pr.cases if "races" in case.tags and "races" not in case.id]
+    assert tagged
+    expected = [case.id for case in pr.cases if "races" in {*case.tags} or "races" in case.id]
+    assert sorted(name.split("::")[1] for name in chosen) == sorted(id for id in expected if "checked" not in id)
     quick = collected("sim/data/regressions", "-m", "not pr and not nightly")
     assert sorted(name.split("::")[1] for name in quick) == sorted(case.id for case in smoke.cases)
     assert len(collected("sim/data/regressions/nightly.yaml")) == len(nightly.own_cases)

@@ -49,6 +49,20 @@ def test_scenarios_all_are_run() -> None:
     assert set(SCENARIOS) == {*SEEDS, "kernel_arrays"}
 
 
+@pytest.mark.parametrize("configuration", VA_BITS)
+def test_scenarios_build_for_the_configuration(seed: int, configuration: str) -> None:
+    """
+    Stimulus: Each scenario is asked for a case on each configuration of the device.
+    Checking: The case is one for that configuration, and uses no port that it does not have.
+    Covers: SCENARIO-CONFIGURATION
+    """
+    for name, count in SEEDS.items():
+        for number in range(count):
+            case = SCENARIOS[name](seed + number, {"configuration": configuration})
+            assert case.configuration == configuration, name
+            assert case.requests["client"].max() <= PORTS[configuration], name
+
+
 @pytest.mark.simulation
 @pytest.mark.parametrize("flavour", ["fast", "checked"])
 def test_scenarios_pass_on_the_rtl(tmp_path: Path, seed: int, flavour: Flavour) -> None:

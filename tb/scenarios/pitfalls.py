@@ -20,6 +20,7 @@ from models.registers import Register
 from models.structures import FAULT_RECORD_TIMESTAMP, Access, Reason
 from tb.case import Case, MemorySettings
 from tb.host_script import ALL_BITS, When, make_requests
+from tb.scenarios.builder import PORTS
 from tb.scenarios.race_world import ABSENT, FIRST_VA, HOT, MISSING, NEXT, PAGE_BYTES, PASID, RaceWorld, page_va
 
 LARGE_VA = (FIRST_VA >> span_bits(2) << span_bits(2)) + (1 << span_bits(2))
@@ -167,9 +168,10 @@ def huge_page_whole(world: RaceWorld) -> None:
 
 
 def filled_twice(world: RaceWorld) -> None:
-    """Two ports miss one page at once, so that it is filled twice; later lookups have one hit."""
+    """Two ports, or one again, miss one page at once, so that it is filled twice; later lookups have one hit."""
+    other = PORTS[world.builder.configuration]
     for page in (HOT, NEXT, HOT + 2):
-        for client in (1, 2, 1, 2):
+        for client in (1, other, 1, other):
             _ask_va(world, page_va(page) + 8 * client, client=client)
         _wait(world)
         _ask_va(world, page_va(page))
@@ -212,13 +214,14 @@ PITFALLS: dict[str, tuple[Callable[[RaceWorld], None], MemorySettings]] = {
 
 
 def pitfalls(seed: int, parameters: dict[str, Any]) -> Case:
-    """One mistake that a real device had. `case`: its name in PITFALLS; else the seed chooses."""
+    """One mistake that a real device had. `case`: its name in PITFALLS; else the seed chooses.
+
+    `configuration`: of the device, as in CaseBuilder.
+    """
     name = str(parameters.get("case", list(PITFALLS)[seed % len(PITFALLS)]))
     if name not in PITFALLS:
         raise UserError(f"There is no pitfall {name}; choose one of {', '.join(PITFALLS)}.")
     act, settings = PITFALLS[name]
-    world = RaceWorld("pitfalls", seed, settings)
+    world = RaceWorld("pitfalls", seed, settings, parameters={**parameters, "case": name})
     act(world)
-    case = world.builder.build()
-    case.parameters = {"case": name}
-    return case
+    return world.builder.build()

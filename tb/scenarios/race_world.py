@@ -8,6 +8,7 @@ write, in the cycle that it chose.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -53,13 +54,21 @@ def page_va(page: int) -> int:
 
 
 class RaceWorld:
-    """One case in the making. `fault_log2`: log2 of the places of the fault ring.
+    """One case in the making. `fault_log2`: log2 of the places of the fault ring; `parameters`: as in CaseBuilder.
 
     Attributes: `builder`, `script`; `fences` that were submitted so far; `fence_word`, where the
     last of them writes; `root`, the context whose tables PASID uses; `fault_ring_addresses`.
     """
 
-    def __init__(self, name: str, seed: int, settings: MemorySettings, *, fault_log2: int = 4) -> None:
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        settings: MemorySettings,
+        *,
+        fault_log2: int = 4,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
         self.format = format_by_name(FORMAT_NAME)
         # The same words mean other places in it.
         self.other_format = replace(self.format, name="shifted", pfn_shift=1, pfn_width=self.format.pfn_width - 1)
@@ -69,6 +78,7 @@ class RaceWorld:
             seed,
             self.format,
             context_count=CONTEXTS,
+            parameters=parameters,
             settings=settings.model_copy(update={"size": MEMORY_BYTES}),
             ring_log2=RING_LOG2,
             interrupt_enable=FAULT_CAUSE,

@@ -18,6 +18,7 @@ from sim.simulation import simulate, write_spec
 from tb.races.actions import HOST_ACTIONS
 from tb.races.events import DEVICE_EVENTS
 from tb.scenarios import SCENARIOS
+from tb.scenarios.builder import VA_BITS
 from tb.scenarios.pitfalls import PITFALLS, pitfalls
 
 LIST = ROOT / "tb" / "data" / "pitfalls.yaml"
@@ -81,13 +82,17 @@ def test_pitfalls_unknown_case() -> None:
 
 
 @pytest.mark.simulation
-def test_pitfalls_pass(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("configuration", VA_BITS)
+def test_pitfalls_pass(tmp_path: Path, seed: int, configuration: str) -> None:
     """
-    Stimulus: every case of the scenario, in the build with assertions.
+    Stimulus: every case of the scenario, in the build with assertions, on each configuration of the device.
     Checking: the scoreboard, and what the host of each case expects to read.
     Covers: PITFALLS
     """
-    cases = [{"builder": "pitfalls", "seed": seed, "parameters": {"case": name}} for name in PITFALLS]
+    cases = [
+        {"builder": "pitfalls", "seed": seed, "parameters": {"case": name, "configuration": configuration}}
+        for name in PITFALLS
+    ]
     spec = write_spec(tmp_path / "spec.json", cases, "batch", tmp_path)
-    outcome = simulate(build("checked"), "tb.run_cases", out=tmp_path, spec=spec, seed=seed)
+    outcome = simulate(build("checked", configuration), "tb.run_cases", out=tmp_path, spec=spec, seed=seed)
     assert outcome.passed, outcome.failure
