@@ -32,10 +32,14 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 def run_breaker(
     *, seed: int, draws: int, paths: Sequence[str], jobs: int, timeout: float, json_file: Path | None
 ) -> bool:
-    """Breaks lines and tells; True if nothing survived."""
+    """Breaks lines and tells; True if nothing survived. The file has every verdict as soon as it is known."""
+    target = json_file or BUILD / "break" / f"seed-{seed}.json"
+    known: list[Verdict] = []
     with progress("breaking lines", draws) as advance:
 
         def report(verdict: Verdict) -> None:
+            known.append(verdict)
+            write_report(target, seed, sorted(known, key=lambda each: each.draw))
             advance(1, f"{verdict.file}:{verdict.line} {verdict.result}")
 
         verdicts = break_lines(
@@ -48,8 +52,6 @@ def run_breaker(
             note=lambda text: console.print(text, markup=False),
         )
     console.print(verdict_table(verdicts))
-    target = json_file or BUILD / "break" / f"seed-{seed}.json"
-    write_report(target, seed, verdicts)
     survivors = [verdict for verdict in verdicts if verdict.result == "survived"]
     console.print(f"{len(verdicts)} lines broken, {len(survivors)} survived; seed {seed}; {target}", markup=False)
     for verdict in survivors:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,53 @@ def test_breaker_tells_killed_survived_and_timeout(small_project: Path) -> None:
     assert {verdict.result for verdict in seeds} >= {"timeout"}
     for name, text in PROJECT.items():
         assert (small_project / name).read_text() == text
+
+
+@pytest.mark.slow
+def test_breaker_stages_and_what_can_reach(small_project: Path) -> None:
+    """Stimulus: a change that quick tests pass and a slow one does not; a test that fails whatever is changed, but
+        does not use what is changed; the same draw again, in the same tree and in another one.
+    Checking: killed by the slow test; the unchanged tree passed each stage once, and once more when a file changed.
+    Covers: BREAK-STAGES.
+    """
+    slow = "import pytest\nfrom models import unchecked\n@pytest.mark.slow\ndef test_slow():\n"
+    quick = "from models import unchecked\ndef test_quick():\n    assert unchecked\n"
+    (small_project / "tb/test_slow.py").write_text(slow + "    assert unchecked.triple(3) == 9\n")
+    (small_project / "tb/test_quick.py").write_text(quick)
+    (small_project / "tb/test_other.py").write_text("def test_other():\n    raise AssertionError\n")
+    notes: list[str] = []
+
+    def once() -> tuple[str, str, int]:
+        verdict = breaker.break_lines(seed=1, draws=1, paths=["models/unchecked.py"], note=notes.append)[0]
+        return verdict.result, verdict.by, verdict.test_files
+
+    passed = small_project / "build" / "break" / "passed"
+    # tb/test_it.py, test_quick.py and test_slow.py, in three stages: quick, simulation, slow.
+    assert once() == ("killed", "tb/test_slow.py::test_slow", 9)
+    assert "draw 1 passed quick: models/unchecked.py:2" in notes
+    assert len(list(passed.iterdir())) == 3
+    assert once() == ("killed", "tb/test_slow.py::test_slow", 9)
+    assert len(list(passed.iterdir())) == 3
+    (small_project / "tb/test_quick.py").write_text(quick + "    assert True\n")
+    assert once() == ("killed", "tb/test_slow.py::test_slow", 9)
+    assert len(list(passed.iterdir())) == 6
+
+
+@pytest.mark.slow
+def test_breaker_test_that_hangs_is_named(small_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stimulus: a loop that a change makes endless, which catches every Exception; tests may use one second.
+    Checking: the change is killed, by the test that hangs.
+    Covers: BREAK-VERDICT.
+    """
+    endless = "def last(x: int) -> int:\n    while x < 3:\n        try:\n            x += 1\n"
+    (small_project / "models/endless.py").write_text(
+        endless + "        except Exception:\n            x = x\n    return x\n"
+    )
+    quick = replace(breaker.QUICK, hang_seconds=1.0)
+    monkeypatch.setattr(breaker, "STAGES", {".py": (quick,), ".sv": ()})
+    found = breaker.break_lines(seed=3, draws=6, paths=["models/endless.py"], timeout=60.0)
+    assert {verdict.result for verdict in found} <= {"killed", "survived"}
+    assert "tb/test_it.py::test_last" in {verdict.by for verdict in found if verdict.seconds > 1.0}
 
 
 @pytest.mark.slow
