@@ -2,7 +2,8 @@
 """The device's driver on the host."""
 
 from models.driver.driver import Answer, DeviceContext, Driver, Work
-from models.driver.options import AnswerPolicy, CommitPolicy, DriverCounters, DriverOptions
+from models.driver.options import CommitPolicy, DriverCounters, DriverOptions
+from models.driver.policies import AnswerPolicy, FaultPolicy
 
 __all__ = [
     "Answer",
@@ -12,5 +13,6 @@ __all__ = [
     "Driver",
     "DriverCounters",
     "DriverOptions",
+    "FaultPolicy",
     "Work",
 ]

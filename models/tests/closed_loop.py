@@ -105,7 +105,12 @@ class ClosedLoop:
 
     def findings(self, *, finished: bool = True) -> list[str]:
         """What any of the rules finds in the journal."""
-        return check_all(self.journal.events, deadline=self.options.deadline, finished=finished)
+        return check_all(
+            self.journal.events,
+            deadline=self.options.deadline,
+            finished=finished,
+            promises=self.options.answer.promises,
+        )
 
     def _space_of(self, pasid: int) -> MemoryMap | None:
         context = self.driver.contexts.get(pasid)
