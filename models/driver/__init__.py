@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device's driver on the host."""
 
-from models.driver.driver import Answer, DeviceContext, Driver, Work
+from models.driver.answering import Answer
+from models.driver.driver import DeviceContext, Driver, Work
 from models.driver.options import CommitPolicy, DriverCounters, DriverOptions
 from models.driver.policies import AnswerPolicy, FaultPolicy
 

@@ -22,8 +22,8 @@ class CommitPolicy(Enum):
 
 @dataclass(frozen=True)
 class DriverOptions:
-    """`deadline`: cycles after which a fault that cannot be served is cancelled; `batch`: records under service at once;
-    `poll`: cycles to wait for faults before looking whether to stop; `block`: let HMM wait for others;
+    """`deadline`: cycles after which a fault that cannot be served is cancelled; `batch`: most records under service at
+    once; `poll`: cycles to wait for faults before looking whether to stop; `block`: let HMM wait for others;
     `filter_entries`, `filter_window` (cycles): the size of the filter, of policies that have one.
     """
 
