@@ -143,6 +143,7 @@ class Driver:
         """The records of a batch, by the policy's rule about rings that fill faster than they are served."""
         records = await self.port.take_faults(self.options.batch)
         while self.options.policy.overflow is OverflowRule.DRAIN and len(records) < self.options.batch:
+            await self.port.pause("driver: before draining")
             more = await self.port.take_faults(self.options.batch - len(records))
             if not more:
                 break
@@ -195,6 +196,7 @@ class Driver:
         await mm.mmap_lock.acquire_read()
         lock_dropped = False
         try:
+            await self.port.pause("driver: mmap lock taken")
             vma = mm.vmas.find(pending[0].page)
             if vma is None or not permitted(self._fmt, vma, pending[0]):
                 return self.settle(pending, pending[:1], AnswerKind.CANCEL)
