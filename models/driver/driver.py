@@ -9,6 +9,7 @@ Documentation/vm/hmm.rst and nouveau_svm.c of Linux.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,16 +102,19 @@ class Driver:
         self._none = none_word(fmt)
         self._service_lock = Lock(port)
         self._stopping = False
+        self._binding: set[int] = set()
 
     async def bind(self, pasid: int, mm: MemoryMap) -> DeviceContext:
         """Let the device use an address space under a PASID. Errors: UserError if the PASID is taken."""
-        if pasid in self.contexts:
+        if pasid in self.contexts or pasid in self._binding:
             raise UserError(f"Unbind PASID {pasid} first: it is bound already.")
+        self._binding.add(pasid)
         context = DeviceContext(self, pasid, mm)
         self.journal.add(ContextBound(pasid, mm.number))
         await hmm_mirror_register(context, mm)
         async with self.lock:
             self.contexts[pasid] = context
+            self._binding.remove(pasid)
             await self.tables.bind(pasid)
         return context
 
@@ -123,15 +127,20 @@ class Driver:
         if context is None:
             raise UserError(f"Bind PASID {pasid} first.")
         # The mirror goes last: until the device has let go it must hear of every invalidation.
-        await self.forget(context)
-        await hmm_mirror_unregister(context, context.mm)
+        if not await self.forget(context):
+            raise UserError(f"Bind PASID {pasid} first: somebody else unbound it.")
+        with suppress(HmmError):  # If the address space ended meanwhile it has let go by itself.
+            await hmm_mirror_unregister(context, context.mm)
 
-    async def forget(self, context: DeviceContext) -> None:
-        """Take a context from the device; its address space does not call any more."""
+    async def forget(self, context: DeviceContext) -> bool:
+        """Take a context from the device, which is done once; its address space does not call any more."""
         async with self._service_lock, self.lock:
+            if self.contexts.get(context.pasid) is not context:
+                return False
             await self.tables.unbind(context.pasid)
             self.answering.unbound(context.pasid)
             del self.contexts[context.pasid]
+        return True
 
     async def run(self) -> None:
         """Serve faults as they come, until stop()."""

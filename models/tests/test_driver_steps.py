@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.arrays import PAGE_BYTES
 from models.driver import AnswerPolicy, CommitPolicy, DriverOptions
+from models.errors import UserError
 from models.golden_device import DeviceAbort
 from models.hmm import Advice, CpuAccessError, HmmError, MapFlags, MemoryMap, Prot, cpu_read, cpu_write, fork
 from models.hmm.operations.exclusive import make_device_exclusive_range
+from models.physical_memory import Owner
 from models.structures import Access
 from models.tests.closed_loop import ClosedLoop
 
@@ -282,3 +285,36 @@ def test_driver_steps_all_are_passed_and_documented() -> None:
     rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("|")][2:]
     labels = [label for row in rows for label in row.replace("`", "").strip().split(", ")]
     assert labels == [*POPULATE[:-1], RACED, POPULATE[-1], *INVALIDATE]
+
+
+@pytest.mark.parametrize("first", ["unbind", "exit"])
+@pytest.mark.parametrize("delay", range(0, 60, 3))
+def test_driver_steps_context_ends_twice(first: str, delay: int) -> None:
+    """
+    Stimulus: a context with a live page is unbound by two callers, or unbound while its address space ends, at every
+    distance.
+    Checking: one of two callers is told so, everybody ends, tables and pages are free; the PASID can be bound again.
+    Covers: UNBIND, I18.
+    """
+    loop = machine(AnswerPolicy.RESUME)
+    mm = loop.run(prepared(loop))
+    loop.run(device_writes(loop))
+    refused: list[str] = []
+
+    async def unbind() -> None:
+        try:
+            await loop.driver.unbind(1)
+        except UserError as error:
+            refused.append(str(error))
+
+    loop.start(unbind() if first == "unbind" else mm.exit(), "first")
+    loop.run(loop.scheduler.sleep(delay))
+    loop.start(unbind(), "second")
+    loop.finish()
+    assert first == "exit" or len(refused) == 1
+    if first == "unbind":
+        loop.run(mm.exit())
+    assert not np.isin(loop.memory.owners, (Owner.ARRAY, Owner.DIRECTORY)).any()
+    assert loop.frames.system.pages_in_use() == 1, "only the page of zeros is left"
+    loop.run(loop.driver.bind(1, loop.space()))
+    loop.finish()
