@@ -19,7 +19,7 @@ from models.geometry import DEFAULT_PA_BITS
 from models.pages import NO_WINDOW, PageKind, Pages, Window
 from models.structures import Reason
 
-__all__ = ["NO_WINDOW", "Decoded", "PageKind", "Pages", "Window", "decode", "encode", "none_word"]
+__all__ = ["NO_WINDOW", "Decoded", "PageKind", "Pages", "Window", "decode", "encode", "error_word", "none_word"]
 
 LARGEST_ORDER = 255
 """Where a decoded order stops: a directory entry can vouch for 31 at most."""
@@ -50,6 +50,11 @@ class Decoded:
 def none_word(fmt: EntryFormat) -> int:
     """The entry that says NONE. Errors: UserError if the format has none."""
     return _mark_word(fmt, "NONE", fmt.none_is_value, fmt.none_value, fmt.none)
+
+
+def error_word(fmt: EntryFormat) -> int:
+    """The entry that says ERROR. Errors: UserError if the format has none."""
+    return _mark_word(fmt, "ERROR", fmt.error_is_value, fmt.error_value, fmt.error)
 
 
 def encode(fmt: EntryFormat, pages: Pages) -> Words:

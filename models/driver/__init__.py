@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device's driver on the host."""
 
-from models.driver.driver import Answer, DeviceContext, Driver, Work
-from models.driver.options import AnswerPolicy, CommitPolicy, DriverCounters, DriverOptions
+from models.driver.answering import Answer
+from models.driver.driver import DeviceContext, Driver, Work
+from models.driver.options import CommitPolicy, DriverCounters, DriverOptions
+from models.driver.policies import AnswerPolicy, FaultPolicy
 
 __all__ = [
     "Answer",
@@ -12,5 +14,6 @@ __all__ = [
     "Driver",
     "DriverCounters",
     "DriverOptions",
+    "FaultPolicy",
     "Work",
 ]

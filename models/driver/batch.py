@@ -6,7 +6,7 @@ Source: nouveau_svm_fault() and nouveau_svm_fault_cmp() of Linux; docs/host.md, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from models.arrays import PAGE_BYTES
@@ -40,17 +40,34 @@ class PageFault:
         return self.access in (Access.WRITE, Access.ATOMIC)
 
 
-def page_faults(records: Sequence[FaultRecord], deadline: int) -> dict[int, list[PageFault]]:
-    """For each PASID its faults by rising address, one for each page and access however often it was recorded."""
+def page_of(record: FaultRecord) -> int:
+    """Address of the page that faulted."""
+    return record.va // PAGE_BYTES * PAGE_BYTES
+
+
+def page_faults(records: Sequence[FaultRecord], deadline: Callable[[FaultRecord], int]) -> dict[int, list[PageFault]]:
+    """For each PASID its faults by rising address, one for each page and access however often it was recorded.
+
+    `deadline` gives the end of the time of the fault of a record.
+    """
     found: dict[tuple[int, int, Access], PageFault] = {}
     for record in records:
-        page = record.va // PAGE_BYTES * PAGE_BYTES
-        key = record.pasid, page, record.access
-        fault = found.setdefault(key, PageFault(record.pasid, page, record.access, deadline))
-        fault.records.append(record)
+        key = record.pasid, page_of(record), record.access
+        if key not in found:
+            found[key] = PageFault(*key, deadline(record))
+        found[key].records.append(record)
     by_context: dict[int, list[PageFault]] = {}
     for key in sorted(found):
         by_context.setdefault(key[0], []).append(found[key])
+    return by_context
+
+
+def single_faults(records: Sequence[FaultRecord], deadline: Callable[[FaultRecord], int]) -> dict[int, list[PageFault]]:
+    """The same without any merging: one fault for each record, in their order, each to be served alone."""
+    by_context: dict[int, list[PageFault]] = {}
+    for record in records:
+        fault = PageFault(record.pasid, page_of(record), record.access, deadline(record), [record], alone=True)
+        by_context.setdefault(record.pasid, []).append(fault)
     return by_context
 
 

@@ -9,6 +9,7 @@ Documentation/vm/hmm.rst and nouveau_svm.c of Linux.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +17,16 @@ import numpy as np
 from models.arrays import PAGE_BYTES, PAGE_SHIFT, Flags, Words
 from models.device_port import DevicePort
 from models.device_tables import DeviceTables
-from models.driver.batch import LEAF_BYTES, PageFault, first_range, page_faults
+from models.driver.answering import Answer, Answering
+from models.driver.batch import LEAF_BYTES, PageFault, first_range, page_of
 from models.driver.device_memory import DeviceMemory
+from models.driver.fitting import fits, permitted, require_no_loss
 from models.driver.live_tables import LiveTables
-from models.driver.options import AnswerPolicy, CommitPolicy, DriverCounters, DriverOptions
-from models.entries import Decoded, decode, none_word
+from models.driver.options import CommitPolicy, DriverCounters, DriverOptions
+from models.driver.policies import AnswerTime, OverflowRule, RaceRule
+from models.entries import Decoded, decode, error_word, none_word
 from models.errors import UserError
-from models.fault_records import FaultRecord, replay_all_command, resume_command
+from models.fault_records import FaultRecord
 from models.formats import EntryFormat
 from models.hmm.errors import HmmError
 from models.hmm.fault import FaultResult, handle_mm_fault
@@ -32,21 +36,13 @@ from models.hmm.mirror import hmm_mirror_register, hmm_mirror_unregister
 from models.hmm.notifiers import MmuNotifierRange
 from models.hmm.page_table import EntryKind
 from models.hmm.range import HmmRange, range_in_format
-from models.hmm.vma import Vma, VmFlags
+from models.hmm.vma import Vma
 from models.hmm.walk import hmm_vma_fault, hmm_vma_range_done
 from models.host_events import AnswerKind, CommitBegun, CommitEnded, ContextBound, Journal, RangeBegun
 from models.preemption import Lock
-from models.structures import Access, Reason
+from models.structures import Reason
 
 DEFAULT_OPTIONS = DriverOptions()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How one fault record is answered."""
-
-    record: FaultRecord
-    kind: AnswerKind
 
 
 @dataclass(eq=False)
@@ -96,6 +92,7 @@ class Driver:
         self.port = port
         self.options = options
         self.counters = DriverCounters()
+        self.answering = Answering(port, options, self.counters, error_entries=fmt.error_is_value or fmt.error != 0)
         self.contexts: dict[int, DeviceContext] = {}
         self.memory = DeviceMemory(pagemap)
         self.journal = journal if journal is not None else Journal(port.now)
@@ -105,16 +102,19 @@ class Driver:
         self._none = none_word(fmt)
         self._service_lock = Lock(port)
         self._stopping = False
+        self._binding: set[int] = set()
 
     async def bind(self, pasid: int, mm: MemoryMap) -> DeviceContext:
         """Let the device use an address space under a PASID. Errors: UserError if the PASID is taken."""
-        if pasid in self.contexts:
+        if pasid in self.contexts or pasid in self._binding:
             raise UserError(f"Unbind PASID {pasid} first: it is bound already.")
+        self._binding.add(pasid)
         context = DeviceContext(self, pasid, mm)
         self.journal.add(ContextBound(pasid, mm.number))
         await hmm_mirror_register(context, mm)
         async with self.lock:
             self.contexts[pasid] = context
+            self._binding.remove(pasid)
             await self.tables.bind(pasid)
         return context
 
@@ -127,20 +127,37 @@ class Driver:
         if context is None:
             raise UserError(f"Bind PASID {pasid} first.")
         # The mirror goes last: until the device has let go it must hear of every invalidation.
-        await self.forget(context)
-        await hmm_mirror_unregister(context, context.mm)
+        if not await self.forget(context):
+            raise UserError(f"Bind PASID {pasid} first: somebody else unbound it.")
+        with suppress(HmmError):  # If the address space ended meanwhile it has let go by itself.
+            await hmm_mirror_unregister(context, context.mm)
 
-    async def forget(self, context: DeviceContext) -> None:
-        """Take a context from the device; its address space does not call any more."""
+    async def forget(self, context: DeviceContext) -> bool:
+        """Take a context from the device, which is done once; its address space does not call any more."""
         async with self._service_lock, self.lock:
+            if self.contexts.get(context.pasid) is not context:
+                return False
             await self.tables.unbind(context.pasid)
+            self.answering.unbound(context.pasid)
             del self.contexts[context.pasid]
+        return True
 
     async def run(self) -> None:
         """Serve faults as they come, until stop()."""
         while not self._stopping:
             if await self.port.wait_faults(self.options.poll):
-                await self.service(await self.port.take_faults(self.options.batch))
+                await self.service(await self.take())
+
+    async def take(self) -> list[FaultRecord]:
+        """The records of a batch, by the policy's rule about rings that fill faster than they are served."""
+        records = await self.port.take_faults(self.options.batch)
+        while self.options.policy.overflow is OverflowRule.DRAIN and len(records) < self.options.batch:
+            await self.port.pause("driver: before draining")
+            more = await self.port.take_faults(self.options.batch - len(records))
+            if not more:
+                break
+            records += more
+        return records
 
     def stop(self) -> None:
         """Let run() end after the batch that it serves."""
@@ -154,16 +171,17 @@ class Driver:
             self.counters.reasons.update(record.reason for record in records)
             expecting = [record for record in records if record.answer_expected]
             self.counters.reports += len(records) - len(expecting)
-            answers: list[Answer] = []
-            for pasid, faults in page_faults(expecting, self.port.now() + self.options.deadline).items():
+            bound = [record for record in expecting if record.pasid in self.contexts]
+            self.counters.stale_records += len(expecting) - len(bound)
+            admitted, answers = self.answering.admit(bound)
+            for pasid, faults in self.answering.faults(admitted).items():
                 self.counters.duplicates += sum(len(fault.records) - 1 for fault in faults)
-                context = self.contexts.get(pasid)
-                if context is None:
-                    self.counters.stale_records += sum(len(fault.records) for fault in faults)
-                    continue
                 pending = list(faults)
                 while pending:
-                    answers += await self.serve_first(context, pending)
+                    answers += await self.serve_first(self.contexts[pasid], pending)
+                    if self.options.policy.time is AnswerTime.EACH:
+                        await self.answer(answers)
+                        answers = []
             await self.answer(answers)
 
     async def migrate_to_device(self, pasid: int, start: int, end: int) -> int:
@@ -183,13 +201,15 @@ class Driver:
         Faults that got one leave `pending`; those that must be tried again stay.
         """
         mm = context.mm
+        await self.port.pause("driver: before mmap lock")
         await mm.mmap_lock.acquire_read()
         lock_dropped = False
         try:
+            await self.port.pause("driver: mmap lock taken")
             vma = mm.vmas.find(pending[0].page)
-            if vma is None or not self.permitted(vma, pending[0]):
+            if vma is None or not permitted(self._fmt, vma, pending[0]):
                 return self.settle(pending, pending[:1], AnswerKind.CANCEL)
-            faults = [fault for fault in first_range(pending, vma) if self.permitted(vma, fault)]
+            faults = [fault for fault in first_range(pending, vma) if permitted(self._fmt, vma, fault)]
             work = self.prepare(context, vma, faults)
             try:
                 await self.ask(work)
@@ -200,26 +220,20 @@ class Driver:
         finally:
             if not lock_dropped:
                 mm.mmap_lock.release_read()
-        await self.port.pause("driver: before commit")
+        await self.port.pause("driver: before lock")
         words, linked = work.hmm_range.pfns.copy(), False
         async with self.lock:
+            await self.port.pause("driver: before range done")
             valid = self.still_valid(work)
             if valid:
                 linked = await self.commit(work, words, self.usable(work, words))
+                await self.port.pause("driver: committed")
         if not linked:
             self.tables.free_array(work.staging)
         if valid:
             return self.judge(work, pending, words)
         await self.port.pause("driver: try again")
         return self.after_race(pending, faults)
-
-    def permitted(self, vma: Vma, fault: PageFault) -> bool:
-        """Whether the area, and the format, allow what the device wants."""
-        if vma.special or VmFlags.VM_READ not in vma.flags:
-            return False
-        if fault.access is Access.ATOMIC and self._fmt.atomic:
-            return False  # Atomic access needs a page made exclusive to the device, which kernels have since 5.14.
-        return not fault.writes or (VmFlags.VM_WRITE in vma.flags and self._fmt.write != 0)
 
     def prepare(self, context: DeviceContext, vma: Vma, faults: list[PageFault]) -> Work:
         """A staging array whose entries ask for what the faults need, and NONE elsewhere."""
@@ -278,7 +292,7 @@ class Driver:
         first = (va % LEAF_BYTES) >> PAGE_SHIFT
         part = merged[first : first + words.size]
         changes = usable & (part != words)
-        self.require_no_loss(part[changes], words[changes], va)
+        require_no_loss(self.decoded(part[changes]), self.decoded(words[changes]), va)
         part[usable] = words[usable]
         links = self.tables.array_of(pasid, va) is None or self.options.commit is CommitPolicy.SWAP
         if links:
@@ -291,16 +305,6 @@ class Driver:
         self.journal.add(CommitEnded(pasid, va, work.hmm_range.end))
         return links
 
-    def require_no_loss(self, old: Words, new: Words, va: int) -> None:
-        """Errors: RuntimeError if a live entry would lose its page or a permission without an invalidation."""
-        if bool((old == np.uint64(self._none)).all()):
-            return
-        before, after = self.decoded(old), self.decoded(new)
-        was = before.reason == Reason.NONE
-        loses = (after.reason != Reason.NONE) | (after.pfn != before.pfn) | (before.write & ~after.write)
-        if bool((was & loses).any()):
-            raise RuntimeError(f"a live entry near {va:#x} would change although nothing was invalidated")
-
     def judge(self, work: Work, pending: list[PageFault], words: Words) -> list[Answer]:
         """Replay the faults whose entries (`words` as HMM wrote them for the range) were committed and fit.
 
@@ -311,19 +315,13 @@ class Driver:
         answers: list[Answer] = []
         for fault in work.faults:
             slot = (fault.page - work.hmm_range.start) >> PAGE_SHIFT
-            if self.fits(decoded, slot, fault) and self.is_ours(work, decoded, slot):
+            if fits(decoded, slot, fault) and self.is_ours(work, decoded, slot):
                 answers += self.settle(pending, [fault], AnswerKind.REPLAY)
             elif fault.bring_back:
                 answers += self.after_race(pending, [fault])
             else:
                 fault.bring_back = True
         return answers
-
-    def fits(self, decoded: Decoded, slot: int, fault: PageFault) -> bool:
-        """Whether an entry serves a fault."""
-        if decoded.reason[slot] != Reason.NONE or (fault.writes and not decoded.write[slot]):
-            return False
-        return fault.access is not Access.ATOMIC or bool(decoded.atomic[slot])
 
     def is_ours(self, work: Work, decoded: Decoded, slot: int) -> bool:
         """Whether the page is system memory or the device's own."""
@@ -345,28 +343,47 @@ class Driver:
         self.counters.retries += 1
         late = [fault for fault in faults if self.port.now() >= fault.deadline]
         self.counters.timeouts += len(late)
-        return self.settle(pending, late, AnswerKind.CANCEL)
+        answers = self.settle(pending, late, AnswerKind.CANCEL)
+        if self.options.policy.race is RaceRule.ANSWER:
+            for fault in faults:
+                if fault not in late:
+                    pending.remove(fault)
+                    answers += [Answer(record, AnswerKind.REPLAY) for record in fault.records]
+                    self.answering.asked_again(fault)
+        return answers
 
     def settle(self, pending: list[PageFault], faults: Sequence[PageFault], kind: AnswerKind) -> list[Answer]:
         """These faults are decided: they leave `pending`; returns the answers to all their records."""
         for fault in faults:
             pending.remove(fault)
+            if not any(self.answering.tells_by_entry(Answer(record, kind)) for record in fault.records):
+                self.answering.decided(fault)
         return [Answer(record, kind) for fault in faults for record in fault.records]
 
     async def answer(self, answers: list[Answer]) -> None:
-        """Command the answers of a batch."""
-        replays = [answer for answer in answers if answer.kind is AnswerKind.REPLAY]
-        cancels = [answer for answer in answers if answer.kind is AnswerKind.CANCEL]
-        self.counters.replays += len(replays)
-        self.counters.cancels += len(cancels)
-        commands = [resume_command(answer.record.tag, cancel=True) for answer in cancels]
-        if self.options.answer is AnswerPolicy.RESUME:
-            commands += [resume_command(answer.record.tag, cancel=False) for answer in replays]
-        elif replays:
-            commands.append(replay_all_command())
+        """Command the answers of decided faults."""
+        told = [await self.tell_by_entry(answer) for answer in answers]
+        commands = self.answering.commands(told)
         if commands:
             await self.port.pause("driver: before answer")
             await self.port.submit(np.stack(commands))
+
+    async def tell_by_entry(self, answer: Answer) -> Answer:
+        """Of a failure that tables tell: store ERROR and let the device find it; what else is decided stays so.
+
+        Where the slot grants something, others need it: then the fault is cancelled by its tag.
+        """
+        if not self.answering.tells_by_entry(answer):
+            return answer
+        record = answer.record
+        async with self.lock:
+            page = page_of(record)
+            live = self.tables.live_words(record.pasid, page)[(page % LEAF_BYTES) >> PAGE_SHIFT]
+            if self.decoded(live.reshape(1)).reason[0] == Reason.NONE:
+                return answer
+            await self.tables.store_slot(record.pasid, page, error_word(self._fmt))
+        self.counters.error_entries += 1
+        return Answer(record, AnswerKind.REPLAY)
 
     # Invalidate, step by step.
 
@@ -377,9 +394,13 @@ class Driver:
             if context.pasid not in self.contexts:
                 return
             self.counters.invalidations += 1
+            await self.port.pause("driver: invalidate locked")
             if await self.clear(context, start, end):
                 await self.port.pause("driver: entries cleared")
                 await self.invalidate_device(context, start, end)
+                await self.port.pause("driver: fence complete")
+            self.answering.invalidated(context.pasid, start, end)
+        await self.port.pause("driver: invalidate unlocked")
 
     async def clear(self, context: DeviceContext, start: int, end: int) -> bool:
         """Store NONE in the live entries; returns whether the device can have had any of them. The lock is held."""

@@ -120,6 +120,17 @@ class LiveTables:
         for first, last in _runs(np.flatnonzero(live != words)):
             await self._port.store_words(address + first * WORD_BYTES, words[first : last + 1])
 
+    async def store_slot(self, pasid: int, va: int, word: int) -> None:
+        """Store one entry that grants nothing, where nothing was granted; its 2 MiB get an array if they have none."""
+        words = self.live_words(pasid, va)
+        words[(va % LEAF_BYTES) >> PAGE_SHIFT] = np.uint64(word)
+        if self.array_of(pasid, va) is not None:
+            await self.store_changed(pasid, va, words)
+            return
+        array = self.new_array()
+        self._memory.write_words(array, words)
+        await self.link(pasid, va, array)
+
     def spans_in(self, pasid: int, start: int, end: int) -> list[int]:
         """First addresses of the linked 2 MiB that overlap [start, end), however large that is."""
         first, last = start >> LEAF_SPAN, (end - 1) >> LEAF_SPAN
@@ -148,6 +159,7 @@ class LiveTables:
         await self._port.submit(
             pack_command(opcode=Opcode.INVALIDATE, pasid=pasid, first=first, last=last).reshape(1, 4)
         )
+        await self._port.pause("driver: invalidate commanded")
         await self._fence()
 
     async def _fence(self) -> None:

@@ -133,7 +133,11 @@ def _page_of_object(mm: MemoryMap, vma: Vma, number: int) -> int | FaultResult:
             return FaultResult.SIGBUS
         if not in_swap and cache.huge_allowed and _add_huge(mm, vma, number):
             return cache.pages[number]
-        cache.swapped.discard(number)
+        if in_swap:
+            cache.swapped.discard(number)
+            pfn = cache.pages[number] = mm.frames.system.allocate()
+            mm.frames.read_from_swap((cache, number), pfn)
+            return pfn
     pfn = cache.pages[number] = mm.frames.system.allocate()
     return pfn
 

@@ -223,6 +223,7 @@ class Frames:
         self.folios: set[int] = set()
         self.shared_once: set[int] = set()
         self.swap_slots = 0
+        self._swap: dict[object, Words] = {}
         self.fills: dict[int, int] = {}
         self.merged: dict[int, int] = {}
 
@@ -245,6 +246,20 @@ class Frames:
         """A place in swap that nobody has."""
         self.swap_slots += 1
         return self.swap_slots
+
+    def write_to_swap(self, place: object, pfn: int) -> None:
+        """Keep a page's bytes at a place in swap: a slot, or an object and the number of its page."""
+        words = self.words(pfn)
+        if words.any():
+            self._swap[place] = words.copy()
+        else:
+            self._swap.pop(place, None)
+
+    def read_from_swap(self, place: object, pfn: int) -> None:
+        """Fill a page of zeros with what was kept; the place keeps it, for others may have it there too."""
+        words = self._swap.get(place)
+        if words is not None:
+            self.pool_of(pfn).store(pfn, words)
 
     def next_space_number(self) -> int:
         """A number for a new address space."""

@@ -42,6 +42,7 @@ async def hmm_vma_fault(hmm_range: HmmRange, block: bool) -> None:
     not tracked, and entries that are not final are NONE.
     """
     hmm, viewer = _begin(hmm_range)
+    await hmm.mm.host.pause("hmm: range tracked")
     walk = PageWalk(hmm.mm, hmm_range.start, hmm_range.pfns, viewer, fault=True, block=block)
     try:
         await walk.run()

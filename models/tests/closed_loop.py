@@ -30,7 +30,8 @@ class ClosedLoop:
     """Everything wired together. `seed` None: tasks take turns; else who goes next is drawn.
 
     `driver` may be a subclass, to plant a mistake. `device_pages` and `foreign_pages` give the device, or another one,
-    memory of their own. With `serves` false nobody takes faults until the test does.
+    memory of their own. With `serves` false nobody takes faults until the test does. `beside`: the device is a second
+    one of that machine, and shares everything but its driver, its tables and its journal with it.
     """
 
     def __init__(
@@ -46,20 +47,22 @@ class ClosedLoop:
         memory_size: int = 1 << 25,
         page_limit: int | None = None,
         serves: bool = True,
+        window: Window = DEVICE_WINDOW,
+        beside: ClosedLoop | None = None,
     ) -> None:
         rng = np.random.default_rng(seed) if seed is not None else None
-        self.scheduler = Scheduler(rng)
+        self.scheduler = Scheduler(rng) if beside is None else beside.scheduler
         self.journal = Journal(self.scheduler.now)
-        self.memory = PhysicalMemory(memory_size)
-        self.frames = Frames(self.memory, page_limit)
+        self.memory = PhysicalMemory(memory_size) if beside is None else beside.memory
+        self.frames = Frames(self.memory, page_limit) if beside is None else beside.frames
         self.format = format_by_name(format_name)
         self.window = NO_WINDOW
         self.pagemap: DevicePagemap | None = None
         device_memory = None
         if device_pages:
-            self.window = DEVICE_WINDOW
-            device_memory = PhysicalMemory(DEVICE_WINDOW.count << PAGE_SHIFT)
-            self.pagemap = DevicePagemap(device_memory, DEVICE_WINDOW)
+            self.window = window
+            device_memory = PhysicalMemory(window.count << PAGE_SHIFT)
+            self.pagemap = DevicePagemap(device_memory, window)
             self.frames.add_pagemap(self.pagemap)
         self.foreign: DevicePagemap | None = None
         if foreign_pages:
@@ -105,7 +108,12 @@ class ClosedLoop:
 
     def findings(self, *, finished: bool = True) -> list[str]:
         """What any of the rules finds in the journal."""
-        return check_all(self.journal.events, deadline=self.options.deadline, finished=finished)
+        return check_all(
+            self.journal.events,
+            deadline=self.options.deadline,
+            finished=finished,
+            promises=self.options.answer.promises,
+        )
 
     def _space_of(self, pasid: int) -> MemoryMap | None:
         context = self.driver.contexts.get(pasid)

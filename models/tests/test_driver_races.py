@@ -23,7 +23,7 @@ def test_driver_races_system_memory(case: int, keeps: bool, seed: int) -> None:
     Checking: stamps of every read, children's bytes, all rules over the journal, one answer for each fault.
     Covers: RACE, I1, I2, I3, I5, I6, I7, I12, I13, I20.
     """
-    answer, commit = list(AnswerPolicy)[case % 2], list(CommitPolicy)[case // 2 % 2]
+    answer, commit = list(AnswerPolicy)[case % 4], list(CommitPolicy)[case % 3 % 2]
     loop = ClosedLoop(
         seed=seed * 1000 + case,
         options=DriverOptions(answer=answer, commit=commit),
@@ -70,7 +70,7 @@ def test_driver_races_many_seeds(case: int, seed: int) -> None:
     Checking: stamps, rules.
     Covers: RACE, MIGRATION, I20.
     """
-    options = DriverOptions(answer=list(AnswerPolicy)[case % 2], commit=list(CommitPolicy)[case // 2 % 2])
+    options = DriverOptions(answer=list(AnswerPolicy)[case % 4], commit=list(CommitPolicy)[case // 4 % 2])
     rings = GoldenSettings(fault_ring_log2=case % 3, fault_slots=1 + case % 5, command_slots=1 + case % 4)
     devices = case % 3 > 0
     loop = ClosedLoop(

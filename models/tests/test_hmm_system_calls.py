@@ -320,3 +320,31 @@ def test_hmm_system_calls_owner_of_pages() -> None:
         assert mm.frames.zero_pfn != 0
 
     bench.scheduler.run(scenario())
+
+
+@pytest.mark.parametrize("sharing", [MapFlags.MAP_PRIVATE, MapFlags.MAP_SHARED])
+def test_hmm_system_calls_bytes_come_back_from_swap(sharing: MapFlags) -> None:
+    """What goes to swap comes back with its bytes, to each who has it.
+
+    Stimulus: written pages are paged out, read; paged out, forked, written by the child, read by both.
+    Checking: bytes on both sides.
+    Covers: MM-SWAP.
+    """
+    bench = HmmBench()
+
+    async def scenario() -> None:
+        mm = bench.mm
+        va = await mm.mmap(0, 3 * PAGE_BYTES, flags=sharing | MapFlags.MAP_ANONYMOUS)
+        await cpu_write(mm, va + PAGE_BYTES, b"stays")
+        await mm.madvise(va, 3 * PAGE_BYTES, Advice.MADV_PAGEOUT)
+        assert mm.page_table.lookup(va + PAGE_BYTES).kind is not EntryKind.PRESENT
+        assert await cpu_read(mm, va + PAGE_BYTES, 5) == b"stays"
+        await mm.madvise(va, 3 * PAGE_BYTES, Advice.MADV_PAGEOUT)
+        child = await fork(mm)
+        await cpu_write(child, va + PAGE_BYTES, b"child")
+        expected = b"child" if sharing is MapFlags.MAP_SHARED else b"stays"
+        assert await cpu_read(mm, va + PAGE_BYTES, 5) == expected
+        assert await cpu_read(child, va + PAGE_BYTES, 5) == b"child"
+        assert await cpu_read(mm, va, 5) == bytes(5)
+
+    bench.scheduler.run(scenario())

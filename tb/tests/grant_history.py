@@ -8,6 +8,7 @@ every grant of it must have been released. Source: docs/host.md, "The rules" (I1
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf
 
@@ -68,13 +69,19 @@ def grant_history(journal: Journal, pasid: int) -> dict[int, list[Allowed]]:
 
 
 def judge(
-    requests: Requests, responses: Responses, history: dict[int, list[Allowed]], window: Window = NO_WINDOW
+    requests: Requests,
+    responses: Responses,
+    history: dict[int, list[Allowed]],
+    window: Window = NO_WINDOW,
+    aborts: Collection[Reason] = ABORTS,
 ) -> list[str]:
-    """What is wrong with the answers, one line each. `window`: the pfns of the device's own memory."""
+    """What is wrong with the answers, one line each. `window`: the pfns of the device's own memory. `aborts`: the
+    reasons with which the driver may have let requests end.
+    """
     return [
         line
         for place, (request, response) in enumerate(zip(requests, responses, strict=True))
-        if (line := _judge_one(place, request, response, history, window))
+        if (line := _judge_one(place, request, response, history, window, aborts))
     ]
 
 
@@ -85,12 +92,17 @@ def pfn_of(response: Responses, window: Window) -> int:
 
 
 def _judge_one(
-    place: int, request: Requests, response: Responses, history: dict[int, list[Allowed]], window: Window
+    place: int,
+    request: Requests,
+    response: Responses,
+    history: dict[int, list[Allowed]],
+    window: Window,
+    aborts: Collection[Reason],
 ) -> str:
     va, access = int(request["va"]), Access(int(request["access"]))
     if int(response["status"]):
         reason = Reason(int(response["reason"]))
-        if reason in ABORTS:
+        if reason in aborts:
             return ""
         return f"request {place}: {access.name} {va:#x} came back ABORTED {reason.name}"
     pa, write = int(response["pa"]), bool(int(response["permissions"]) & 1)
