@@ -242,6 +242,8 @@ class DeviceEventKind(IntEnum):
     COMMAND_TAIL = 14
     FAULT_GET = 15
     FAULT_PUT = 16
+    SOFT_RESET = 17
+    """A soft reset begins (extra = 1) or is over (extra = 0), as EventKind.SOFT_RESET."""
 
 
 class SettingsFlag(IntFlag):

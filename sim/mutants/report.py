@@ -74,7 +74,7 @@ def run_mutants(
     unknown = [number for number in only if not 1 <= number <= draws]
     if unknown:
         raise UserError(f"Give numbers from 1 to {draws}; {unknown[0]} is not drawn.")
-    target = json_file or OUT / f"seed-{seed}.json"
+    target = json_file or OUT / f"seed-{seed}{'-only' if only else ''}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     run = MutationRun(mutants, texts, jobs=jobs, only=only, note=lambda text: console.print(text, markup=False))
 
@@ -95,8 +95,8 @@ def run_mutants(
     for verdict in run.alive:
         console.print(survivor_line(verdict), markup=False)
     console.print(
-        f"{len(run.verdicts)} changes, {len(run.alive)} survived; seed {seed}; {run.build_seconds:.0f} s of processor time for"
-        f" builds, {run.run_seconds:.0f} s for runs; {target}",
+        f"{len(run.verdicts)} changes, {len(run.alive)} survived; seed {seed}; {run.build_seconds:.0f} s of processor"
+        f" time for builds, {run.run_seconds:.0f} s for runs; {target}",
         markup=False,
     )
     return not run.alive

@@ -142,7 +142,10 @@ def stages_of(regression: str) -> list[Stage]:
 
 
 class MutationRun:
-    """Builds all changes, and runs them or those whose numbers are in `only`. Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors."""
+    """Builds all changes, and runs them or those whose numbers are in `only`.
+
+    Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors.
+    """
 
     def __init__(
         self,

@@ -207,7 +207,8 @@ package tb_pkg;
     DEVICE_ENABLE         = 8'd13,
     DEVICE_COMMAND_TAIL   = 8'd14,
     DEVICE_FAULT_GET      = 8'd15,
-    DEVICE_FAULT_PUT      = 8'd16
+    DEVICE_FAULT_PUT      = 8'd16,
+    DEVICE_SOFT_RESET     = 8'd17
   } device_event_e;
 
 endpackage

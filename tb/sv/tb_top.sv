@@ -433,6 +433,7 @@ module tb_top
     .r_valid_i  (axi_rvalid_o),
     .r_ready_i  (axi_rready_o),
     .r_i        (axi_r),
+    .reset_i    (clients_reset),
     .probe_i    (probe)
   );
 

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+
 import cocotb
+import numpy as np
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly
 
@@ -13,9 +16,12 @@ from models.registers import Register
 from models.structures import Access
 from tb.agents.client import ClientRequest
 from tb.case import MemorySettings
+from tb.environment import Environment
 from tb.pin_environment import PinEnvironment
 from tb.register_policy import ALL_BITS, RegisterPolicy, register_policies
 from tb.scenarios.builder import CaseBuilder
+from tb.scenarios.fences import fences
+from tb.scenarios.soft_resets import soft_resets
 from tb.tests.small_case import FIRST_PFN, FORMAT_NAME, PASID, page_va, small_builder
 
 POLICIES = register_policies()
@@ -24,6 +30,7 @@ CONTROL_LANE = 1
 """The byte of CONTROL that has the bit."""
 SLOW = 60
 """Cycles of a read: long enough to look at registers in the middle of it."""
+CUTS = 6
 PAUSES = range(0, 4 * SLOW, 17)
 """When the reset comes into a walk of four reads and into what is before and behind it."""
 
@@ -137,6 +144,32 @@ async def test_soft_reset_drains(dut: SimHandleBase) -> None:
         await environment.release(7)
         await environment.finish()
     assert met_open > 3, "the reset met no open read"
+
+
+@cocotb.test()
+async def test_hard_reset_anytime(dut: SimHandleBase) -> None:
+    """
+    Stimulus: cases with requests, faults, commands and soft resets of every kind, each cut off by a hard reset after a
+        drawn number of cycles, and then run as a whole.
+    Checking: the whole run has the same events as without the one that was cut off: nothing outlives a hard reset, in
+        the device or in the testbench.
+    Covers: RESET-ANYTIME
+    """
+    environment = Environment(dut)
+    rng = np.random.default_rng(int(os.environ["COCOTB_RANDOM_SEED"]))
+    for seed in range(2):
+        for scenario in (soft_resets, fences):
+            case = scenario(seed, {})
+            reference = await environment.run(case)
+            for cycles in rng.integers(1, reference.cycles, size=CUTS).tolist():
+                cut = cocotb.start_soon(environment.run(case))
+                await ClockCycles(environment.top.clock, cycles)
+                cut.cancel()
+                again = await environment.run(case)
+                assert (again.event_hash, again.cycles) == (reference.event_hash, reference.cycles), (
+                    f"{case.name} of seed {seed} differs behind a hard reset in cycle {cycles}"
+                )
+                assert not again.assertion_failures, again.assertion_failure
 
 
 @cocotb.test()
