@@ -196,6 +196,19 @@ def picture(name: str, out: Path | None) -> None:
 
 
 @commands.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--signal", "signals", multiple=True, metavar="NAME", help="The end of a signal's name; may be repeated.")
+@click.option("--cycles", required=True, metavar="FIRST:LAST", help="The cycles that are drawn.")
+@click.option("--title", default="", help="Above the picture.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The SVG file.")
+def waves(file: Path, signals: tuple[str, ...], cycles: str, title: str, out: Path) -> None:
+    """Draw signals of a wave FILE (.fst or .vcd) that a run recorded."""
+    from sim.wave_picture import wave_picture
+
+    click.echo(f"drawn: {wave_picture(file, signals, cycles, out, title)}")
+
+
+@commands.command()
 def lint() -> None:
     """Check the Python with ruff and mypy, and the RTL with Verilator and slang."""
     from sim.lint import LINTERS
@@ -229,6 +242,10 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
 @click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
 @click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
+@click.option(
+    "--only", type=int, multiple=True, help="--rtl: the number of a draw that is tried alone; may be repeated."
+)
+@click.option("--again", is_flag=True, help="--rtl: also what an earlier run of the same sources killed.")
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
@@ -239,6 +256,8 @@ def break_command(
     only_rtl: bool,
     only_python: bool,
     tier: str,
+    only: tuple[int, ...],
+    again: bool,
     paths: tuple[str, ...],
     jobs: int,
     timeout: float,
@@ -250,7 +269,10 @@ def break_command(
     if only_rtl:
         from sim.mutants.report import run_mutants
 
-        if not run_mutants(seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file):
+        nothing_survived = run_mutants(
+            seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file, only=only, again=again
+        )
+        if not nothing_survived:
             sys.exit(EXIT_FAILED)
         return
     paths = ("models",) if only_python else paths

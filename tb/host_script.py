@@ -102,9 +102,11 @@ class HostScript:
         context_count: int,
         window: Window = NO_WINDOW,
         interrupt_enable: int = 0,
+        ring: CommandRing | None = None,
     ) -> int:
         """Writes format, window, context table and ring, and enables the device; waits until it is on.
 
+        `ring`: where the device finds its commands, if that is not where this script puts them.
         A format that the device must refuse is enabled too; then STATUS must say why.
         """
         for register, value in format_registers(fmt).items():
@@ -115,9 +117,10 @@ class HostScript:
         self.write_register(Register.CONTEXT_COUNT, context_count)
         self.write_register(Register.INTERRUPT_ENABLE, interrupt_enable)
         control = registers.CONTROL_ENABLE.insert(1)
-        if self.ring is not None and self.ring.enabled:
-            self.write_register(Register.COMMAND_BASE, self.ring.base)
-            self.write_register(Register.COMMAND_SIZE, self.ring.log2)
+        ring = ring or self.ring
+        if ring is not None and ring.enabled:
+            self.write_register(Register.COMMAND_BASE, ring.base)
+            self.write_register(Register.COMMAND_SIZE, ring.log2)
             control |= registers.CONTROL_COMMAND_ENABLE.insert(1)
         self.write_register(Register.CONTROL, control)
         refused = refusals(fmt)
@@ -213,6 +216,12 @@ class HostScript:
         """Sets the tail to 0 while the ring is off; what was submitted and not taken is forgotten."""
         self.tail = self._untaken = 0
         return self.tell_tail()
+
+    def soft_reset(self, when: When = AT_ONCE) -> int:
+        """A soft reset, and waits until it is over: set_up() comes next."""
+        self.tail = self._untaken = 0
+        self.write_register(Register.CONTROL, registers.CONTROL_SOFT_RESET.mask, when)
+        return self.wait_register(Register.CONTROL, 0, mask=registers.CONTROL_SOFT_RESET.mask)
 
     def invalidate(
         self, pasid: int | None, first: int = 0, last: int = LAST_ADDRESS, when: When = AT_ONCE, *, tail: bool = True

@@ -2,8 +2,8 @@
 """The mutation run: drawn changes of the RTL in one scratch copy, built together, each run against a list of cases.
 
 The working tree is only read, so nothing that ends this process can leave a changed source behind. Simulators are built
-once for all changes and only when a stage needs one: the fast build first, then the benches of single units, and for
-what survived these the build with assertions and the other configurations of the device.
+once for all changes and only when a stage needs one: the build with assertions first, because it notices soonest, then
+the benches of single units, and for what survived these the other configurations of the device.
 """
 
 from __future__ import annotations
@@ -125,24 +125,26 @@ def make_tree(tree: Path, texts: Mapping[str, str], mutants: Mapping[int, Mutant
 def stages_of(regression: str) -> list[Stage]:
     """The stages of a list, in the order in which they find most for the least."""
     cases = [case for case in load_regression(regression).cases if BENCH_ONLY not in case.tags]
-    quick: dict[tuple[str, ...], RegressionCase] = {}
+    main: dict[tuple[str, ...], RegressionCase] = {}
     others: dict[tuple[str, Flavour, str], list[RegressionCase]] = {}
     for case in cases:
         kind = case.kind
         if kind.bench == DEVICE and kind.configuration == "default":
             what = (case.module, case.test, json.dumps(case.entry, sort_keys=True), kind.path, str(case.seed))
-            quick.setdefault(what, replace(case, kind=replace(kind, build="fast")))
-            if kind.build == "fast":
-                continue
+            main.setdefault(what, replace(case, kind=replace(kind, build="checked")))
+            continue
         others.setdefault((kind.bench, kind.build, kind.configuration), []).append(case)
-    stages = [Stage(DEVICE, "fast", "default", tuple(quick.values()))] if quick else []
+    stages = [Stage(DEVICE, "checked", "default", tuple(main.values()))] if main else []
     rest = [Stage(*where, tuple(found)) for where, found in others.items()]
     order = lambda stage: (stage.bench == DEVICE, stage.flavour == "fast", stage.configuration)  # noqa: E731
     return stages + sorted(rest, key=order)
 
 
 class MutationRun:
-    """Draws, builds, runs. Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors."""
+    """Builds all changes, and runs them or those whose numbers are in `only`.
+
+    Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors.
+    """
 
     def __init__(
         self,
@@ -151,9 +153,11 @@ class MutationRun:
         *,
         out: Path = OUT,
         jobs: int = 1,
+        only: Sequence[int] = (),
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.verdicts = {number: MutantVerdict(number, mutant) for number, mutant in enumerate(mutants, start=1)}
+        numbered = dict(enumerate(mutants, start=1))
+        self.verdicts = {number: MutantVerdict(number, numbered[number]) for number in only or numbered}
         self.build_seconds = 0.0
         self.run_seconds = 0.0
         self._out = out
@@ -162,7 +166,7 @@ class MutationRun:
         self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
         self._tree = out / "tree"
-        make_tree(self._tree, texts, {number: verdict.mutant for number, verdict in self.verdicts.items()})
+        make_tree(self._tree, texts, numbered)
 
     @property
     def alive(self) -> list[MutantVerdict]:
@@ -170,11 +174,12 @@ class MutationRun:
         return [verdict for verdict in self.verdicts.values() if verdict.result != "killed"]
 
     def run(self, stages: Sequence[Stage], report: Callable[[MutantVerdict], None] = lambda verdict: None) -> None:
-        """All stages, each for what survived the ones before; `report` gets each verdict when it is final.
+        """All stages, each for what survived the ones before and was not killed in a run before; `report` gets each
+        verdict when it is final.
 
         Errors: UserError if the unchanged design fails a stage.
         """
-        for verdict in self.verdicts.values():
+        for verdict in self.alive:
             verdict.result = "untried"
         for stage in stages:
             wanted = [verdict for verdict in self.alive if stage.concerns(verdict.mutant)]

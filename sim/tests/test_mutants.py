@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from models.errors import UserError
 from sim import toolchain
 from sim.mutants import run as run_module
 from sim.mutants.find import Mutant, enum_members, find_mutants
-from sim.mutants.report import result_data, survivor_line, unit_table
+from sim.mutants.report import result_data, survivor_line, take_over, unit_table
 from sim.mutants.run import MutationRun, Stage, draw_mutants, source_texts, stages_of
 from sim.mutants.schema import PACKAGE, number_all, with_mutants
 from sim.paths import ROOT
@@ -171,20 +172,21 @@ def test_mutants_enum_members_are_of_their_file() -> None:
 def test_mutants_stages_are_cheapest_first() -> None:
     """
     Stimulus: the regression pr.
-    Checking: the fast build of the device comes first and has every case of it once; benches of units next; the
-        checked build and other configurations behind; nothing that is only about the test bench.
+    Checking: the device with assertions comes first and has every case of it once, also those that pr has without;
+        benches of units next, other configurations behind; nothing that is only about the test bench.
     Covers: BREAK-STAGES
     """
     stages = stages_of("pr")
-    assert stages[0].name == "device fast default"
+    assert stages[0].name == "device checked default"
     names = [stage.name for stage in stages]
     assert len(set(names)) == len(names)
-    assert names.index("decoder fast default") < names.index("device checked default")
+    assert names.index("decoder fast default") < names.index("device fast tiny")
+    assert "device fast default" not in names
     modules = {case.module for stage in stages for case in stage.cases}
     assert "tb.tests.cocotb_csr" in modules and "tb.tests.cocotb_failures" not in modules
-    fast = stages[0].cases
-    assert all(case.kind.build == "fast" for case in fast)
-    assert any(case.module == "tb.tests.cocotb_changes" for case in fast), "checked only in pr, but quick without"
+    main = stages[0].cases
+    assert all(case.kind.build == "checked" for case in main)
+    assert any(case.module == "tb.tests.cocotb_registers" for case in main), "fast only in pr"
 
 
 @pytest.fixture
@@ -204,8 +206,8 @@ def test_mutants_run(fake_run: Path, tmp_path: Path) -> None:
     """
     Stimulus: five changes of which three are noticed, in different ways, in two stages; then an unchanged design that
         fails.
-    Checking: verdicts, who noticed, survivors with file, line and change; only survivors reach the second stage; one
-        sentence for the last.
+    Checking: verdicts, who noticed, survivors with file, line and change; only survivors reach the second stage; a
+        later run takes over what was killed, but only of the same sources; one sentence for the last.
     Covers: BREAK-RUN, BREAK-SURVIVOR
     """
     texts = source_texts()
@@ -229,6 +231,14 @@ def test_mutants_run(fake_run: Path, tmp_path: Path) -> None:
     assert {file: (ROOT / file).read_text(encoding="utf-8") for file in texts} == before
     line = survivor_line(run.verdicts[1])
     assert f"{mutants[0].file}:{mutants[0].line}" in line and mutants[0].operator in line
+    target = tmp_path / "verdicts.json"
+    target.write_text(json.dumps(result_data(1, "pr", run, "key")), encoding="utf-8")
+    later = MutationRun(mutants, texts, out=tmp_path / "later", jobs=2)
+    assert take_over(later, target, "another key") == 0 and len(later.alive) == 5
+    assert take_over(later, tmp_path / "absent.json", "key") == 0
+    assert take_over(later, target, "key") == 3
+    later.run(stages)
+    assert {number: (each.result, each.how.split(":")[0]) for number, each in later.verdicts.items()} == results
     data = result_data(1, "pr", run)
     assert data["survived"] == 2 and len(data["verdicts"]) == 5
     assert sum(int(str(cell)) for cell in unit_table(list(run.verdicts.values())).columns[3].cells) == 2

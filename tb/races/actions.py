@@ -240,6 +240,18 @@ def _change_format(world: RaceWorld, aim: Aim) -> None:
     world.script.wait_register(Register.STATUS, registers.STATUS_ENABLED.mask)
 
 
+def _reset(world: RaceWorld, aim: Aim, when: When) -> None:
+    del aim
+    world.soft_reset(when)
+
+
+def _start_again(world: RaceWorld, aim: Aim) -> None:
+    """The page is another one behind the reset, and nobody needs to be told."""
+    world.script.wait_register(Register.CONTROL, 0, mask=registers.CONTROL_SOFT_RESET.mask)
+    world.remap(aim.page, poisoned=aim.faults)
+    world.start_again()
+
+
 def _take_record(world: RaceWorld, aim: Aim, when: When) -> None:
     del aim
     world.script.write_register(Register.FAULT_GET, 1, when)
@@ -295,6 +307,10 @@ _REGISTERS = (
         register=DeviceEventKind.FAULT_GET, needs_fault=True,
     ),
     HostAction(
+        "soft_reset", "a soft reset; then another page, and everything set up anew", _nothing, _reset, _start_again,
+        register=DeviceEventKind.SOFT_RESET,
+    ),
+    HostAction(
         "command_tail", "the command tail moves over a FENCE", _lay_fence, _tell, _wait_value,
         register=DeviceEventKind.COMMAND_TAIL,
     ),
@@ -302,3 +318,8 @@ _REGISTERS = (
 
 HOST_ACTIONS: dict[str, HostAction] = {action.name: action for action in (*_COMMANDS, *_REGISTERS)}
 """By name."""
+
+NEVER_MEET: dict[tuple[str, str], str] = {
+    ("soft_reset", "grant"): "from its first cycle on a soft reset lets no answer out of the device",
+}
+"""Action and event that the contract keeps out of one cycle, and why. Then the event is shown in the cycle before."""

@@ -22,6 +22,8 @@ SLICE = (
     ("quiesce", "lookup_miss"),
     ("format_change", "replay"),
     ("fault_get", "record_write"),
+    ("soft_reset", "slot_read"),
+    ("soft_reset", "record_write"),
 )
 
 

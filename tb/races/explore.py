@@ -15,6 +15,7 @@ from typing import Any
 from tb.case import CaseResult, MemorySettings
 from tb.environment import Environment
 from tb.failure import failure_line
+from tb.races.actions import NEVER_MEET
 from tb.races.cell import Cell, Timing, build_cell, distances, first_timing, stale_meeting
 from tb.races.publication import check_publication
 from tb.scoreboard import check_case
@@ -75,8 +76,12 @@ class CellResult:
 
     @property
     def complete(self) -> bool:
-        """Both orders, and every mark met in its own cycle."""
-        return bool(self.before and self.behind and self.met and all(self.met) and self.stale != 0)
+        """Both orders, and every mark met in its own cycle, or in the one before where the contract forbids that."""
+        if not (self.before and self.behind and self.met):
+            return False
+        if (self.action, self.event) in NEVER_MEET:
+            return not any(self.met) and all(1 in distances for distances in self.distances)
+        return all(self.met) and self.stale != 0
 
     def take(self, found: list[int] | None) -> None:
         """Counts the distances of one run; None: the action or the event did not happen."""
@@ -239,6 +244,8 @@ def _missing(result: CellResult) -> str:
         lacks.append("the action behind the event")
     if result.stale == 0:
         lacks.append("a meeting with what was read before the change")
-    if not result.met or not all(result.met):
+    if (result.action, result.event) in NEVER_MEET:
+        lacks.append(f"the event in the cycle before and never in the action's (distances {result.distances})")
+    elif not result.met or not all(result.met):
         lacks.append(f"a meeting in one cycle (met {result.met}, distances {result.distances})")
     return f"{result.action},{result.event} never showed {', '.join(lacks)} in {result.runs} runs"

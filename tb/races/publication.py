@@ -16,9 +16,14 @@ from tb.records import DeviceEventKind, EventKind
 
 def check_publication(result: CaseResult, ring: range) -> list[Failure]:
     """What is wrong with how records were published, in a run that kept the device's events and whose fault ring was
-    never switched off. `ring`: the bus addresses of the fault ring."""
+    never switched off but by a soft reset. `ring`: the bus addresses of the fault ring."""
     events = result.device_events
-    kinds = (DeviceEventKind.BUS_WRITE, DeviceEventKind.BUS_WRITE_DONE, DeviceEventKind.FAULT_PUT)
+    kinds = (
+        DeviceEventKind.BUS_WRITE,
+        DeviceEventKind.BUS_WRITE_DONE,
+        DeviceEventKind.FAULT_PUT,
+        DeviceEventKind.SOFT_RESET,
+    )
     chosen = events[np.isin(events["kind"], kinds)]
     # Within a cycle the counter's new value is older than the bus's transfer: it counts what came before.
     order = np.lexsort((chosen["kind"] != DeviceEventKind.FAULT_PUT, chosen["cycle"]))
@@ -36,6 +41,9 @@ def check_publication(result: CaseResult, ring: range) -> list[Failure]:
             if writer in open_writers:
                 open_writers.remove(writer)
                 answered += response == 0
+        elif kind == DeviceEventKind.SOFT_RESET:
+            # What was answered in it is in memory and not told.
+            answered = answered if value else counted
         else:
             counted = value
             if counted > answered:

@@ -20,7 +20,7 @@ from models.pages import PageKind, Pages
 from models.physical_memory import Owner
 from models.registers import Register
 from models.structures import COMMAND_BYTES, FAULT_RECORD_BYTES, Access, Opcode, pack_command
-from tb.case import MemorySettings
+from tb.case import CommandRing, MemorySettings
 from tb.host_script import ALL_BITS, AT_ONCE, When, make_requests
 from tb.scenarios.builder import CaseBuilder
 
@@ -40,6 +40,7 @@ PFN_STEP = 0x11
 """Between pfns: neighbours of a page do not continue it."""
 MEMORY_BYTES = 1 << 17
 RING_LOG2 = 4
+"""Of the places that a race uses; behind them are as many for what comes after a soft reset."""
 WATCHDOG_CYCLES = 4000
 FAULT_CAUSE = registers.INTERRUPT_CAUSE_FAULT.mask
 DEVICE_ON = registers.CONTROL_COMMAND_ENABLE.mask | registers.CONTROL_FAULT_ENABLE.mask
@@ -80,12 +81,13 @@ class RaceWorld:
             context_count=CONTEXTS,
             parameters=parameters,
             settings=settings.model_copy(update={"size": MEMORY_BYTES}),
-            ring_log2=RING_LOG2,
+            ring_log2=RING_LOG2 + 1,
             interrupt_enable=FAULT_CAUSE,
             watchdog_cycles=WATCHDOG_CYCLES,
         )
         self.script = self.builder.script
         self.fences = 0
+        self._ring_place = 0
         self.fence_word = 0
         self.root = PASID
         self._next_pfn = 1
@@ -102,9 +104,33 @@ class RaceWorld:
         size = FAULT_RECORD_BYTES << fault_log2
         base = memory.allocate(size, owner=Owner.FAULT)
         self.fault_ring_addresses = range(base, base + size)
-        self.script.write_register(Register.FAULT_BASE, base)
-        self.script.write_register(Register.FAULT_SIZE, fault_log2)
+        self._fault_log2 = fault_log2
+        self._set_up_faults()
+
+    def _set_up_faults(self) -> None:
+        self.script.write_register(Register.FAULT_BASE, self.fault_ring_addresses.start)
+        self.script.write_register(Register.FAULT_SIZE, self._fault_log2)
         self.set_control(enable=True)
+
+    def soft_reset(self, when: When = AT_ONCE) -> int:
+        """The write that begins a soft reset."""
+        return self.script.write_register(Register.CONTROL, registers.CONTROL_SOFT_RESET.mask, when)
+
+    def start_again(self) -> None:
+        """Sets everything up behind a soft reset, with another ring."""
+        script, builder = self.script, self.builder
+        assert builder.ring is not None
+        assert not self._ring_place, "a race has one soft reset at most"
+        self._ring_place = 1 << RING_LOG2
+        self.fences = script.tail = 0
+        script.set_up(
+            self.format,
+            context_base=builder.tables.context_base,
+            context_count=CONTEXTS,
+            interrupt_enable=FAULT_CAUSE,
+            ring=CommandRing(base=builder.ring.base + COMMAND_BYTES * self._ring_place, log2=RING_LOG2),
+        )
+        self._set_up_faults()
 
     def _fresh_words(self, count: int) -> Words:
         """Entries that permit everything, of pfns that no other has."""
@@ -167,8 +193,9 @@ class RaceWorld:
         """Lays a command into the next slot of the ring, before the case begins."""
         ring = self.script.ring
         assert ring is not None
-        assert self.script.tail < 1 << ring.log2, "a race has more commands than its ring has slots"
-        self.builder.memory.write_words(ring.base + COMMAND_BYTES * self.script.tail, words)
+        assert self.script.tail < 1 << RING_LOG2, "a race has more commands than its ring has slots"
+        place = self._ring_place + self.script.tail
+        self.builder.memory.write_words(ring.base + COMMAND_BYTES * place, words)
         self.script.tail += 1
 
     def add_fence(self, *, address: int | None = None, value: int = 0) -> None:

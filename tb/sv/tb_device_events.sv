@@ -24,11 +24,12 @@ module tb_device_events
   input logic   r_ready_i,
   input axi_r_t r_i,
   // Device
+  input logic   reset_i,  // a soft reset
   input probe_t probe_i
 );
 
   logic        wanted_q;  // the case asks for the log
-  logic        enable_q;
+  logic        enable_q, reset_q;
   logic [31:0] tail_q, get_q, put_q;
 
   always_ff @(posedge clk_i) begin : p_settings
@@ -42,6 +43,7 @@ module tb_device_events
   always_ff @(posedge clk_i or negedge rst_ni) begin : p_events
     if (!rst_ni) begin
       enable_q <= 1'b0;
+      reset_q  <= 1'b0;
       tail_q   <= '0;
       get_q    <= '0;
       put_q    <= '0;
@@ -70,7 +72,9 @@ module tb_device_events
       if (probe_i.command_tail != tail_q) log_plain(DEVICE_COMMAND_TAIL, 64'(probe_i.command_tail));
       if (probe_i.fault_get != get_q) log_plain(DEVICE_FAULT_GET, 64'(probe_i.fault_get));
       if (probe_i.fault_put != put_q) log_plain(DEVICE_FAULT_PUT, 64'(probe_i.fault_put));
+      if (reset_i != reset_q) log_plain(DEVICE_SOFT_RESET, 64'(reset_i));
       enable_q <= probe_i.enable;
+      reset_q  <= reset_i;
       tail_q   <= probe_i.command_tail;
       get_q    <= probe_i.fault_get;
       put_q    <= probe_i.fault_put;

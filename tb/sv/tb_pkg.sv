@@ -187,7 +187,8 @@ package tb_pkg;
     EVENT_FENCE        = 8'd6,
     EVENT_ACTION       = 8'd7,
     EVENT_INTERRUPT    = 8'd8,
-    EVENT_FAULT_RECORD = 8'd9
+    EVENT_FAULT_RECORD = 8'd9,
+    EVENT_SOFT_RESET   = 8'd10
   } event_e;
 
   typedef enum logic [7:0] {
@@ -206,7 +207,8 @@ package tb_pkg;
     DEVICE_ENABLE         = 8'd13,
     DEVICE_COMMAND_TAIL   = 8'd14,
     DEVICE_FAULT_GET      = 8'd15,
-    DEVICE_FAULT_PUT      = 8'd16
+    DEVICE_FAULT_PUT      = 8'd16,
+    DEVICE_SOFT_RESET     = 8'd17
   } device_event_e;
 
 endpackage

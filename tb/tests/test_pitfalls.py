@@ -58,8 +58,9 @@ def test_pitfalls_list_is_whole() -> None:
     is noticed.
     Covers: PITFALLS
     """
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tb" / "tests").glob("*.py"))
-    functions = set(re.findall(r"def (test_\w+)", text))
+    folders = (ROOT / "tb" / "tests", ROOT / "tb" / "units")
+    text = "".join(path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.py")))
+    functions = set(re.findall(r"def (test_\w+)", text)) | set(re.findall(r"@cocotb.test\([^\n]*\)\nasync def (\w+)", text))
     found = rows()
     assert len({row.id for row in found}) == len(found)
     missing = [(row.id, test) for row in found for test in row.tests if not exists(test, functions)]
