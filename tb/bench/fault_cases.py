@@ -15,9 +15,9 @@ from tb.host_script import When
 
 MOST_FAULTS = 64
 """What the table of bars speaks of; less, where the device has fewer places."""
-FULL_READ_LATENCY = 4000
+FULL_READ_LATENCY = 1500
 """Cycles that the walks of hits_while_full last, at the least: longer than the hits take."""
-FULL_HITS = 400
+FULL_HITS = 300
 """Requests of each port."""
 FULL_HIT_PAGES = 2
 WALKS_BEGIN_CYCLES = 300
