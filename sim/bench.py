@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m sim bench device`: every row of the table of bars, measured in every configuration. See docs/performance.md."""
+"""`python -m sim bench device`: every row of the table of bars in every configuration. See docs/performance.md."""
 
 from __future__ import annotations
 
@@ -220,7 +220,9 @@ def bench_command() -> None:
 @click.option("--row", "rows", multiple=True, help="Only this row of the table; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the pages that are drawn.")
 @click.option("--build", "flavour", default="fast", show_default=True, help="fast or checked; the cycles are the same.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the figures there.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the figures there."
+)
 def bench_device(
     names: tuple[str, ...],
     latencies: tuple[int, ...],

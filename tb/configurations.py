@@ -18,7 +18,7 @@ CONFIGURATIONS_FILE = Path(__file__).resolve().parent / "data" / "configurations
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration. `parameters`: what it sets, by the name of tb_top's parameter; all else is as tb_top has it."""
+    """One configuration. `parameters`: what it sets, by name of tb_top's parameter; all else is as tb_top has it."""
 
     name: str
     parameters: Mapping[str, int]

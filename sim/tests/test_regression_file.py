@@ -36,7 +36,7 @@ def test_regression_lists_of_the_project_are_whole() -> None:
     assert set(ids[0]) < set(ids[1]) < set(ids[2])
     assert all(len(set(each)) == len(each) for each in ids)
     assert {case.entry["builder"] for case in pr.cases if "builder" in case.entry} >= set(SCENARIOS) - {"kernel_arrays"}
-    assert {case.kind.configuration for case in pr.cases} == {"default", "tiny", "va57"}
+    assert {case.kind.configuration for case in pr.cases} == {"default", "tiny", "large", "va57"}
     assert {case.kind.build for case in pr.cases} == {"fast", "checked"}
     assert smoke.budget is not None and smoke.budget.cpu_seconds == 10 and smoke.budget.per == "run"
     assert pr.budget is not None and pr.budget.cpu_seconds == 180 and pr.budget.per == "core"

@@ -25,6 +25,7 @@ SEEDS: dict[str, int] = {
     "pitfalls": 2,
     "fences": 6,
     "bus_errors": 2,
+    "bench": 3,
 }
 """How many seeds of each scenario run; the main job has tests of its own."""
 FORGETFUL_SEEDS = 24
@@ -81,10 +82,11 @@ def test_scenarios_pass_on_the_rtl(tmp_path: Path, seed: int, flavour: Flavour) 
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("configuration", ["tiny", "va57"])
+@pytest.mark.parametrize("configuration", ["tiny", "large", "va57"])
 def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, configuration: str) -> None:
     """
-    Stimulus: Each scenario on the smallest device, where everything is evicted at once, and with five levels.
+    Stimulus: Each scenario on the smallest device, where everything is evicted at once, on the largest, and with five
+        levels.
     Checking: Every case passes and everything in it was checked.
     Covers: SCENARIO-CONFIGURATION
     """

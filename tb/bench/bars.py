@@ -64,7 +64,7 @@ class Rate(_Strict):
     def text(self) -> str:
         """It as a person writes it."""
         latency = "L" if self.reads == 1 else f"{self.reads:g} L"
-        return f"{self.share:g} × {self.walks:g} / ({latency} + {self.overhead:g})"
+        return f"{self.share:g} x {self.walks:g} / ({latency} + {self.overhead:g})"
 
 
 class Row(_Strict):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a case of the bench: exact cycles, out of the records of requests and the logs, never the clock on the wall.
+"""Figures of a case of the bench: exact cycles, out of the records of requests and the logs, never the wall clock.
 
 From which cycle to which each is counted is said in docs/performance.md.
 """
@@ -7,7 +7,6 @@ From which cycle to which each is counted is said in docs/performance.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +160,7 @@ def _replay(case: Case, result: CaseResult) -> Figures:
     return {"cycles": int(_cycles(case, result, "finish_cycle").max()) - _doorbells(case, result)[0]}
 
 
-MEASURES: dict[str, Callable[[Case, CaseResult], Any]] = {
+MEASURES: dict[str, Callable[[Case, CaseResult], Figures]] = {
     "hits": _hits,
     "cold_walk": _latency,
     "directory_cached": _latency,

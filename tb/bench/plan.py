@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from models import registers
 from models.arrays import PAGE_BYTES, PAGE_SHIFT, Words
@@ -17,7 +18,7 @@ from models.physical_memory import Owner
 from models.registers import Register
 from models.structures import FAULT_RECORD_BYTES, DirectoryType, pack_directory_entry
 from tb.case import Case, MemorySettings
-from tb.host_script import When, join_requests, make_requests
+from tb.host_script import FIRST_PORT, When, join_requests, make_requests
 from tb.records import Requests
 from tb.scenarios.builder import CaseBuilder
 
@@ -45,9 +46,7 @@ class Plan:
         reads = latency if read_latency is None else read_latency
         self.latency = latency
         self.slowest = max(latency, reads)
-        settings = MemorySettings(
-            size=MEMORY_BYTES, read_latency=(reads, reads), write_latency=(latency, latency)
-        )
+        settings = MemorySettings(size=MEMORY_BYTES, read_latency=(reads, reads), write_latency=(latency, latency))
         self.builder = CaseBuilder(
             "bench",
             seed,
@@ -86,9 +85,7 @@ class Plan:
         builder.tables.link_range(PASID, first, np.full(1, none_word(builder.format), np.uint64), builder.format, 0)
         builder.tables.unlink(PASID, first)
         array = builder.spare_array(self.scattered_words(ARRAY_PAGES))
-        entry = pack_directory_entry(
-            entry_type=DirectoryType.ARRAY, address=array, page_shift=PAGE_SHIFT, max_order=0
-        )
+        entry = pack_directory_entry(entry_type=DirectoryType.ARRAY, address=array, page_shift=PAGE_SHIFT, max_order=0)
         return builder.tables.directory_entry_address(PASID, first, LEAF_LEVEL), int(entry[0])
 
     # ---- The host ---------------------------------------------------------------------------------
@@ -115,7 +112,7 @@ class Plan:
 
     # ---- Requests ---------------------------------------------------------------------------------
 
-    def ask(self, va: Words, *, client: Words | int = 1, pause: int = 0) -> tuple[int, int]:
+    def ask(self, va: Words, *, client: ArrayLike = FIRST_PORT, pause: int = 0) -> tuple[int, int]:
         """Requests that may come from here on; returns the rows [first, end) that they are."""
         first = self.builder.asked
         requests: Requests = make_requests(
@@ -141,6 +138,6 @@ class Plan:
         return self.builder.build(device_events=True, marks=marks)
 
 
-def page_addresses(va: int, pages: Words) -> Words:
+def page_addresses(va: int, pages: ArrayLike) -> Words:
     """Byte addresses of pages, counted from `va`."""
-    return np.uint64(va) + pages.astype(np.uint64) * np.uint64(PAGE_BYTES)
+    return np.uint64(va) + np.asarray(pages).astype(np.uint64) * np.uint64(PAGE_BYTES)

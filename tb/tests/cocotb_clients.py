@@ -82,7 +82,8 @@ async def run_data(dut: SimHandleBase, builder: CaseBuilder, requests: Requests,
 @cocotb.test()
 async def test_ports_have_own_ids(dut: SimHandleBase) -> None:
     """
-    Stimulus: 40 requests for cached pages on each of two ports, with holds so long that every id of both is busy at once.
+    Stimulus: 40 requests for cached pages on each of two ports, with holds so long that every id of both is busy at
+        once.
     Checking: each port uses its 32 ids in its own order; all 64 grants are open at one time; the event log names the
         port of each response and release, and of one cycle the lower one first.
     Covers: CLIENTS-IDS, CLIENTS-LOG

@@ -146,7 +146,10 @@ def test_bar_file_names_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
-    [({"case": "sunshine"}, "no case sunshine; choose one of hits"), ({"latency": -1}, "from 0 to 1000 cycles, not -1")],
+    [
+        ({"case": "sunshine"}, "no case sunshine; choose one of hits"),
+        ({"latency": -1}, "from 0 to 1000 cycles, not -1"),
+    ],
 )
 def test_bench_case_errors_are_sentences(parameters: dict[str, object], words: str) -> None:
     """

@@ -182,7 +182,9 @@ def test_measure_faults_and_replay() -> None:
     assert measure(case, result) == {"cycles": 90}
 
 
-@pytest.mark.parametrize(("accept", "finish", "words"), [(900, 5000, "before the last"), (1500, 9000, "after the first")])
+@pytest.mark.parametrize(
+    ("accept", "finish", "words"), [(900, 5000, "before the last"), (1500, 9000, "after the first")]
+)
 def test_measure_hits_only_while_everything_is_full(accept: int, finish: int, words: str) -> None:
     """
     Stimulus: hits in cycles 1000 to 6000 with a walk that ends among them, or begins among them; then with all walks
