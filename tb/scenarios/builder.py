@@ -45,8 +45,8 @@ def chosen_format(text: str) -> EntryFormat:
 class CaseBuilder:
     """One case in the making.
 
-    Attributes: `device`, the configuration that it is for; `memory`, what it holds when the case begins; `tables`, built
-    in it; `script`, what the host does, of which the set-up is written already; `requests`, in order.
+    Attributes: `device`, the configuration that it is for; `memory`, what it holds when the case begins; `tables`,
+    built in it; `script`, what the host does, of which the set-up is written already; `requests`, in order.
     """
 
     def __init__(
