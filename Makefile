@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One-liners over `python -m sim`; every one sets up first what is missing.
 .DEFAULT_GOAL := all
-.PHONY: all test regress regress-pr lint generate setup clean distclean help
+.PHONY: all test regress regress-pr bench synth lint generate setup clean distclean help
 .NOTPARALLEL:
 SIM := .venv/bin/python -m sim
 
@@ -16,6 +16,12 @@ regress: setup ## set up, then run a list of cases; TIER=smoke, pr, nightly or a
 
 regress-pr: setup ## set up, then run the list that every change must pass
 	@$(SIM) regress pr $(if $(SEED),--seed $(SEED))
+
+bench: setup ## set up, then measure the device in clock cycles against the bars of docs/performance.md
+	@$(SIM) bench device
+
+synth: setup ## set up, fetch Yosys, and write the table of docs/synthesis.md
+	@$(SIM) synth --write
 
 lint: setup ## ruff, mypy, and the RTL by Verilator and slang
 	@$(SIM) lint

@@ -36,7 +36,7 @@ def test_regression_lists_of_the_project_are_whole() -> None:
     assert set(ids[0]) < set(ids[1]) < set(ids[2])
     assert all(len(set(each)) == len(each) for each in ids)
     assert {case.entry["builder"] for case in pr.cases if "builder" in case.entry} >= set(SCENARIOS) - {"kernel_arrays"}
-    assert {case.kind.configuration for case in pr.cases} == {"default", "tiny", "va57"}
+    assert {case.kind.configuration for case in pr.cases} == {"default", "tiny", "large", "va57"}
     assert {case.kind.build for case in pr.cases} == {"fast", "checked"}
     assert smoke.budget is not None and smoke.budget.cpu_seconds == 10 and smoke.budget.per == "run"
     assert pr.budget is not None and pr.budget.cpu_seconds == 180 and pr.budget.per == "core"
@@ -97,7 +97,7 @@ def test_regression_line_of_saved_cases(tmp_path: Path) -> None:
         ("  - scenario: smoke\n    builds: [quick]\n", ["own.yaml:4: cases.0.builds.0", "'fast' or 'checked'"]),
         ("  - {scenario: smoke, seeds: 0}\n", ["own.yaml:3", "from 1 on"]),
         ("  - {scenario: smoke, seeds: [1, -1]}\n", ["own.yaml:3", "seeds"]),
-        ("  - {scenario: smoke, configurations: [huge]}\n", ["own.yaml:3", "configuration huge", "default, tiny"]),
+        ("  - {scenario: smoke, configurations: [huge]}\n", ["own.yaml:3", "configuration huge", "default, large"]),
         ("  - {scenario: smoke, formats: [none_such]}\n", ["own.yaml:3", "format none_such"]),
         ("  - {scenario: smoke, builds: []}\n", ["own.yaml:3", "no case"]),
         ("  - {scenario: smoke, saved: x}\n", ["own.yaml:3", "one of scenario, saved and module"]),

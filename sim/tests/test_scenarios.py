@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from sim.build import Flavour, build, configurations
+from sim.build import Flavour, build
 from sim.simulation import read_summaries, simulate, write_spec
 from tb.scenarios import SCENARIOS
-from tb.scenarios.builder import PORTS, VA_BITS
 
 SEEDS: dict[str, int] = {
     "smoke": 2,
@@ -27,6 +26,7 @@ SEEDS: dict[str, int] = {
     "soft_resets": 4,
     "fences": 6,
     "bus_errors": 2,
+    "bench": 3,
 }
 """How many seeds of each scenario run; the main job has tests of its own."""
 FORGETFUL_SEEDS = 24
@@ -100,10 +100,11 @@ def test_scenarios_pass_on_the_rtl(tmp_path: Path, seed: int, flavour: Flavour) 
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("configuration", ["tiny", "va57"])
+@pytest.mark.parametrize("configuration", ["tiny", "large", "va57"])
 def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, configuration: str) -> None:
     """
-    Stimulus: Each scenario on the smallest device, where everything is evicted at once, and with five levels.
+    Stimulus: Each scenario on the smallest device, where everything is evicted at once, on the largest, and with five
+        levels.
     Checking: Every case passes and everything in it was checked.
     Covers: SCENARIO-CONFIGURATION
     """
@@ -119,16 +120,6 @@ def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, confi
     assert all(verdict["checked"] + verdict["cut_off"] == verdict["requests"] for verdict in verdicts)
     cut_off = {verdict["name"] for verdict in verdicts if verdict["cut_off"]}
     assert cut_off == {"soft_resets"}
-
-
-def test_builder_knows_the_configurations() -> None:
-    """
-    Stimulus: The configurations that can be built, and the widths and client ports that scenarios take them to have.
-    Checking: They are the same.
-    Covers: SCENARIO-CONFIGURATION
-    """
-    assert {name: parameters["VaBits"] for name, parameters in configurations().items()} == VA_BITS
-    assert {name: parameters["Clients"] - 1 for name, parameters in configurations().items()} == PORTS
 
 
 @pytest.mark.simulation

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m sim synth` without Yosys: reading what it leaves, the tables, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from models.errors import UserError
+from sim import synth as synth_module
+from sim.paths import ROOT
+from sim.synth import (
+    DOCUMENT,
+    TABLE_BEGIN,
+    TABLE_END,
+    Size,
+    cells_of,
+    markdown_of,
+    packages,
+    read_size,
+    sources,
+    synth_command,
+    with_table,
+)
+from sim.synth_run import passes
+
+SIZE = Size("default", gates=12345, flip_flops=678, memories=2, memory_bits=4096, depth=42)
+CELLS = {"$_AND_": 12000, "$_MUX_": 345, "$_DFF_PN0_": 600, "$_DFF_P_": 78, "$mem_v2": 2}
+
+
+def leave(out: Path, cells: dict[str, int], depth: str = "Longest topological path in hmm_device (length=42):") -> None:
+    """What a synthesis leaves."""
+    memories = {"num_memories": 2, "num_memory_bits": 4096}
+    (out / "cells.json").write_text(json.dumps({"design": {"num_cells_by_type": cells}}))
+    (out / "memories.json").write_text(json.dumps({"design": memories}))
+    (out / "depth.txt").write_text(f"\n{depth}\n    0: \\a\n")
+
+
+def test_synth_reads_what_yosys_leaves(tmp_path: Path) -> None:
+    """
+    Stimulus: statistics with gates, flip-flops of two kinds and memories, and a longest path.
+    Checking: the sizes.
+    Covers: SYNTH-TABLE
+    """
+    leave(tmp_path, CELLS)
+    assert read_size("default", tmp_path) == SIZE
+
+
+@pytest.mark.parametrize(
+    ("cells", "depth", "words"),
+    [
+        ({**CELLS, "$mul": 1}, "Longest topological path in hmm_device (length=42):", "no gates: \\$mul"),
+        (CELLS, "nothing", "no longest path"),
+    ],
+)
+def test_synth_incomplete_result_is_a_sentence(tmp_path: Path, cells: dict[str, int], depth: str, words: str) -> None:
+    """
+    Stimulus: an empty directory; cells that were not broken up; no longest path.
+    Checking: UserErrors that say so: nothing is counted that is not there.
+    Covers: SYNTH-TABLE
+    """
+    with pytest.raises(UserError, match="no whole result"):
+        read_size("default", tmp_path)
+    leave(tmp_path, cells, depth)
+    with pytest.raises(UserError, match=words):
+        read_size("default", tmp_path)
+
+
+def test_synth_table_in_the_document() -> None:
+    """
+    Stimulus: a document with and without a place for the table; the project's.
+    Checking: only what is in the place is replaced; without one a UserError; the project's has one, with a row for each
+        configuration.
+    Covers: SYNTH-TABLE
+    """
+    table = markdown_of([SIZE])
+    assert table.splitlines()[2] == "| default | 12,345 | 678 | 2 | 4,096 | 42 |"
+    assert cells_of(SIZE)[0] == "default"
+    text = with_table(f"before\n{TABLE_BEGIN}\nold\n{TABLE_END}\nafter\n", table)
+    assert text == f"before\n{TABLE_BEGIN}\n{table}\n{TABLE_END}\nafter\n"
+    with pytest.raises(UserError, match="no place for the table"):
+        with_table("before", table)
+    document = DOCUMENT.read_text(encoding="utf-8")
+    for name in ("default", "tiny", "large", "va57"):
+        assert f"\n| {name} | " in document
+
+
+def test_synth_reads_the_device_whole() -> None:
+    """
+    Stimulus: the passes and sources of a synthesis.
+    Checking: all sources of the device are there and exist; assertions are left out; parameters are set.
+    Covers: SYNTH-TABLE
+    """
+    names = sources()
+    assert "rtl/hmm_device.sv" in names and all((ROOT / name).is_file() for name in names)
+    spec = {"top": "hmm_device", "parameters": {"Clients": 5}, "sources": names, "out": "/out"}
+    first = passes(spec)[0]
+    assert first.startswith("read_slang --ignore-assertions --top hmm_device -G Clients=5 rtl/")
+
+
+def test_synth_bad_input_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Stimulus: an unknown configuration; a part of the configurations for the document; a package that is not to be had.
+    Checking: UserErrors, before anything runs; nothing half fetched is left.
+    Covers: CLI-ERRORS
+    """
+    for arguments, words in (
+        (["--configuration", "huge"], "no configuration huge"),
+        (["--configuration", "tiny", "--write"], "leave --configuration away"),
+    ):
+        done = CliRunner().invoke(synth_command, arguments)
+        assert isinstance(done.exception, UserError) and words in str(done.exception)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("--no-index\nthere_is_no_such_package==1\n")
+    monkeypatch.setattr(synth_module, "REQUIREMENTS", requirements)
+    monkeypatch.setattr(synth_module, "OUT", ROOT / "build" / "synth-test")
+    with pytest.raises(UserError, match="could not be fetched"):
+        packages()
+    assert not list((ROOT / "build" / "synth-test").glob("packages-*"))
