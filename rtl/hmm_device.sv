@@ -12,7 +12,8 @@ module hmm_device
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FaultSlots     = 16,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned EngineDescriptors = 4  // of the access engine, in flight
 ) (
   input  logic                 clk_i,
   input  logic                 rst_ni,
@@ -182,7 +183,9 @@ module hmm_device
   client_response_t engine_rsp;
   id_t              engine_rel_id;
 
-  hmm_engine u_engine (
+  hmm_engine #(
+    .Descriptors (EngineDescriptors)
+  ) u_engine (
     .clk_i,
     .rst_ni,
     .enable_i          (engine_enable),
@@ -210,7 +213,9 @@ module hmm_device
     .read_ready_i      (read_ready[2]),
     .read_address_o    (read_address[2]),
     .read_device_o     (read_device[2]),
+    .read_tag_o        (read_tag[2]),
     .read_done_i       (read_done[2]),
+    .read_done_tag_i   (read_done_tag),
     .read_line_i       (read_line),
     .read_error_i      (read_error),
     .write_valid_o     (write_valid[2]),
@@ -219,7 +224,9 @@ module hmm_device
     .write_device_o    (write_device[2]),
     .write_line_o      (write_line[2]),
     .write_strobe_o    (write_strobe[2]),
+    .write_tag_o       (write_tag[2]),
     .write_done_i      (write_done[2]),
+    .write_done_tag_i  (write_done_tag),
     .write_error_i     (write_error)
   );
 
@@ -227,12 +234,9 @@ module hmm_device
   assign read_device[1:0]  = '0;
   assign write_device[1:0] = '0;
 
-  // Each has one access open at a time: no tag is needed.
-  assign read_tag  = '0;
-  assign write_tag = '0;
-
-  logic unused_tags;
-  assign unused_tags = ^{read_done_tag, write_done_tag};
+  // Each of the MMU's has one access open at a time: no tag is needed.
+  assign read_tag[1:0]  = '0;
+  assign write_tag[1:0] = '0;
 
   hmm_mmu #(
     .VaBits         (VaBits),

@@ -15,7 +15,8 @@ from sim.simulation import WAVES_DIRECTORY, SimulationOutcome, read_results, sim
 
 COUNTER = """\
 module tb_top #(
-    parameter int unsigned VaBits = 1, Clients = 1, TlbEntries = 1, ContextEntries = 1, FenceDepth = 1, Step = 1
+    parameter int unsigned VaBits = 1, Clients = 1, TlbEntries = 1, ContextEntries = 1, FenceDepth = 1,
+    parameter int unsigned EngineDescriptors = 1, Step = 1
 ) (input logic clk, input logic rst_n, output logic [15:0] count, output logic [15:0] entries);
   assign entries = 16'(TlbEntries);
   always_ff @(posedge clk or negedge rst_n) if (!rst_n) count <= '0; else count <= count + 16'(Step);

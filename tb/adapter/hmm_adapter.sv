@@ -7,7 +7,8 @@ module hmm_adapter #(
   parameter int unsigned Clients        = 2,  // client 0 included, which has no port
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned EngineDescriptors = 4
 ) (
   input  logic clk_i,
   input  logic rst_ni,
@@ -136,7 +137,8 @@ module hmm_adapter #(
     .VaBits         (VaBits),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
-    .FenceDepth     (FenceDepth)
+    .FenceDepth     (FenceDepth),
+    .EngineDescriptors (EngineDescriptors)
   ) u_device (
     .clk_i,
     .rst_ni,

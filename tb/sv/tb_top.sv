@@ -18,7 +18,8 @@ module tb_top
   parameter int unsigned Clients        = 3,  // client 0 included, which is inside the device
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned EngineDescriptors = 4
 ) (
   input  logic        clk,
   input  logic        rst_n,
@@ -345,7 +346,8 @@ module tb_top
     .Clients        (Clients),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
-    .FenceDepth     (FenceDepth)
+    .FenceDepth     (FenceDepth),
+    .EngineDescriptors (EngineDescriptors)
   ) u_adapter (
     .clk_i           (clk),
     .rst_ni          (rst_n),
