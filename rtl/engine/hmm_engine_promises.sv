@@ -96,7 +96,8 @@ module hmm_engine_promises
                         lane_release_i[i]))
       else $error("the engine holds a grant without a bus transaction");
     GrantReleased: assert property (@(posedge clk_i) disable iff (!rst_ni)
-        released[i] |-> (grant_q[i] && (!read_open_q[i] || read_done[i]) && !adding_d[i] &&
+        released[i] |-> (grant_q[i] && !adding_d[i] &&
+                         (for_write_q[i] || !read_open_q[i] || read_done[i]) &&
                          !(for_write_q[i] && write_open_q[i] && !write_done[i])))
       else $error("the engine releases what it does not hold, or before its access is done");
     // One release leaves in a cycle, and at most two come: nobody waits longer than for all others.

@@ -20,7 +20,8 @@ module tb_engine_channel #(
   input  logic [15:0]         pause,   // cycles from valid to ready; 0: ready is there before valid
   input  logic [15:0]         delay,   // cycles more than the least from the transfer to done
   input  logic [Width-1:0]    answer,
-  output logic                asked    // changes with each transfer
+  output logic                asked,   // changes with each transfer
+  output logic                under_way
 );
 
   typedef struct packed {
@@ -33,12 +34,13 @@ module tb_engine_channel #(
   logic [63:0]         cycle_q;
   logic                fresh_q;     // taken at the last edge; its answer is Python's now
   logic [TagWidth-1:0] fresh_tag_q;
-  logic                out_q, tag_open_q;
+  logic                out_q, tag_open_q, open_q;
   entry_t              entry_q;
   logic [15:0]         paused_q;
   logic                direct;
 
-  assign ready = (paused_q == pause);
+  assign ready     = (paused_q == pause);
+  assign under_way = open_q || fresh_q || out_q;
 
   // At once, if nothing else is due and nothing older of its tag is under way.
   assign direct      = fresh_q && (delay == '0) && !out_q && !tag_open_q;
@@ -55,6 +57,7 @@ module tb_engine_channel #(
       fresh_q     <= 1'b0;
       fresh_tag_q <= '0;
       tag_open_q  <= 1'b0;
+      open_q      <= 1'b0;
       out_q       <= 1'b0;
       entry_q     <= '0;
       paused_q    <= '0;
@@ -74,6 +77,7 @@ module tb_engine_channel #(
         out_q   <= 1'b1;
         entry_q <= entries.pop_front();
       end
+      open_q      <= (entries.size() != 0);
       fresh_q     <= valid && ready;
       fresh_tag_q <= tag;
       tag_open_q  <= 1'b0;
