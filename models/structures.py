@@ -427,12 +427,14 @@ def unpack_fault_record(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
 
 
 DESCRIPTOR_BYTES = 64
-DESCRIPTOR_RESERVED = (0x0000_0000_FFFF_FE00, 0xFFF0_0000_FFF0_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
+DESCRIPTOR_RESERVED = (0x0000_0000_FFFF_FC00, 0xFFF0_0000_FFF0_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0x0000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 DESCRIPTOR_DTYPE = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("word2", "<u8"), ("word3", "<u8"), ("word4", "<u8"), ("word5", "<u8"), ("word6", "<u8"), ("word7", "<u8")])
 DESCRIPTOR_OPCODE = StructureField("descriptor", "opcode", 0, 7, 0, False)
 """what to do"""
 DESCRIPTOR_INTERRUPT = StructureField("descriptor", "interrupt", 0, 8, 8, False)
 """set ENGINE_DONE when complete"""
+DESCRIPTOR_ORDERED = StructureField("descriptor", "ordered", 0, 9, 9, False)
+"""it and those behind it begin when all before it are complete"""
 DESCRIPTOR_LENGTH = StructureField("descriptor", "length", 0, 63, 32, False)
 """bytes, at least 1; ATOMIC_ADD: 8"""
 DESCRIPTOR_SOURCE_PASID = StructureField("descriptor", "source_pasid", 1, 19, 0, False)
@@ -453,6 +455,7 @@ def pack_descriptor(
     *,
     opcode: ArrayLike,
     interrupt: ArrayLike = 0,
+    ordered: ArrayLike = 0,
     length: ArrayLike = 0,
     source_pasid: ArrayLike = 0,
     destination_pasid: ArrayLike = 0,
@@ -469,6 +472,7 @@ def pack_descriptor(
     shape = np.broadcast_shapes(
         np.shape(opcode),
         np.shape(interrupt),
+        np.shape(ordered),
         np.shape(length),
         np.shape(source_pasid),
         np.shape(destination_pasid),
@@ -480,6 +484,7 @@ def pack_descriptor(
     words = np.zeros((*shape, 8), dtype=np.uint64)
     DESCRIPTOR_OPCODE.insert(words, opcode)
     DESCRIPTOR_INTERRUPT.insert(words, interrupt)
+    DESCRIPTOR_ORDERED.insert(words, ordered)
     DESCRIPTOR_LENGTH.insert(words, length)
     DESCRIPTOR_SOURCE_PASID.insert(words, source_pasid)
     DESCRIPTOR_DESTINATION_PASID.insert(words, destination_pasid)
@@ -496,6 +501,7 @@ def unpack_descriptor(words: ArrayLike) -> dict[str, NDArray[np.uint64]]:
     return {
         "opcode": DESCRIPTOR_OPCODE.extract(array),
         "interrupt": DESCRIPTOR_INTERRUPT.extract(array),
+        "ordered": DESCRIPTOR_ORDERED.extract(array),
         "length": DESCRIPTOR_LENGTH.extract(array),
         "source_pasid": DESCRIPTOR_SOURCE_PASID.extract(array),
         "destination_pasid": DESCRIPTOR_DESTINATION_PASID.extract(array),

@@ -12,7 +12,8 @@ module hmm_device
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FaultSlots     = 16,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned EngineDescriptors = 4  // of the access engine, in flight
 ) (
   input  logic                 clk_i,
   input  logic                 rst_ni,
@@ -167,12 +168,15 @@ module hmm_device
 
   logic  [Readers-1:0]       read_valid, read_ready, read_device, read_done;
   pa_t   [Readers-1:0]       read_address;
+  tag_t  [Readers-1:0]       read_tag;
   line_t                     read_line;
   logic                      read_error;
   logic  [Writers-1:0]       write_valid, write_ready, write_device, write_done;
   pa_t   [Writers-1:0]       write_address;
   line_t [Writers-1:0]       write_line;
   logic  [Writers-1:0][63:0] write_strobe;
+  tag_t  [Writers-1:0]       write_tag;
+  tag_t                      read_done_tag, write_done_tag;
   logic                      write_error;
 
   // ---- Clients ----------------------------------------------------------------------------------
@@ -183,7 +187,9 @@ module hmm_device
   client_response_t engine_rsp;
   id_t              engine_rel_id;
 
-  hmm_engine u_engine (
+  hmm_engine #(
+    .Descriptors (EngineDescriptors)
+  ) u_engine (
     .clk_i,
     .rst_ni            (inner_rst_n),
     .enable_i          (engine_enable),
@@ -211,7 +217,9 @@ module hmm_device
     .read_ready_i      (read_ready[2]),
     .read_address_o    (read_address[2]),
     .read_device_o     (read_device[2]),
+    .read_tag_o        (read_tag[2]),
     .read_done_i       (read_done[2]),
+    .read_done_tag_i   (read_done_tag),
     .read_line_i       (read_line),
     .read_error_i      (read_error),
     .write_valid_o     (write_valid[2]),
@@ -220,7 +228,9 @@ module hmm_device
     .write_device_o    (write_device[2]),
     .write_line_o      (write_line[2]),
     .write_strobe_o    (write_strobe[2]),
+    .write_tag_o       (write_tag[2]),
     .write_done_i      (write_done[2]),
+    .write_done_tag_i  (write_done_tag),
     .write_error_i     (write_error)
   );
 
@@ -240,6 +250,10 @@ module hmm_device
   // Tables, rings and fence values are in system memory.
   assign read_device[1:0]  = '0;
   assign write_device[1:0] = '0;
+
+  // Each of the MMU's has one access open at a time: no tag is needed.
+  assign read_tag[1:0]  = '0;
+  assign write_tag[1:0] = '0;
 
   hmm_mmu #(
     .VaBits         (VaBits),
@@ -302,7 +316,9 @@ module hmm_device
     .read_ready_o   (read_ready),
     .read_address_i (read_address),
     .read_device_i  (read_device),
+    .read_tag_i     (read_tag),
     .read_done_o    (read_done),
+    .read_done_tag_o (read_done_tag),
     .read_line_o    (read_line),
     .read_error_o   (read_error),
     .arvalid_o      (arvalid),
@@ -329,7 +345,9 @@ module hmm_device
     .write_device_i  (write_device),
     .write_line_i    (write_line),
     .write_strobe_i  (write_strobe),
+    .write_tag_i     (write_tag),
     .write_done_o    (write_done),
+    .write_done_tag_o (write_done_tag),
     .write_error_o   (write_error),
     .awvalid_o       (awvalid),
     .awready_i       (awready),

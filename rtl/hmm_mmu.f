@@ -19,6 +19,8 @@ rtl/command/hmm_fence.sv
 rtl/memory/hmm_read_mux.sv
 rtl/memory/hmm_write_mux.sv
 rtl/engine/hmm_engine_check.sv
+rtl/engine/hmm_engine_turn.sv
+rtl/engine/hmm_engine_order.sv
 rtl/engine/hmm_engine_promises.sv
 rtl/engine/hmm_engine_mover.sv
 rtl/engine/hmm_engine_ring.sv

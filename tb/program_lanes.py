@@ -2,7 +2,7 @@
 """The pieces of a recorded program on the RTL: lane 0 by descriptors of the access engine, lane n by client port n.
 
 Whole arrays of pieces are handed over at once; a port keeps the order inside a page by itself (RequestFlag.ORDERED),
-the engine performs everything in order. Source: docs/programs.md, "Lanes".
+the engine's descriptors are ordered where one before them touches the same bytes. Source: docs/programs.md, "Lanes".
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.program_replay import LINE_BYTES, Operation, ReplayPlan, ReplayResults, Status
 from models.program_replay.plan import ENGINE_LANE
 from models.structures import Access, CompletionStatus, EngineOpcode, pack_descriptor
+from tb.engine_order import EngineOrder, span
 from tb.engine_port import EnginePort
 from tb.host_script import make_requests
 from tb.live_device import LiveDevice
@@ -84,6 +85,7 @@ class RtlLanes:
         self._engine_pieces = np.flatnonzero(self._is_engine)
         self._engine_posted = 0
         self._engine_done = 0
+        self._order = EngineOrder(engine.slots)
         self._work = Event()
         self._stopping = False
 
@@ -169,9 +171,16 @@ class RtlLanes:
         reads, adds = rows["operation"] == Operation.READ, rows["operation"] == Operation.ADD
         for place in np.flatnonzero(rows["operation"] == Operation.WRITE):
             engine.fill_buffer(engine.submitted + int(place), self.plan.data[pieces[place]])
+        ordered = [
+            self._order.must_wait(span(va, length, writes=operation != Operation.READ))
+            for va, length, operation in zip(
+                rows["va"].tolist(), rows["length"].tolist(), rows["operation"].tolist(), strict=True
+            )
+        ]
         opcodes = np.array([EngineOpcode.READ, EngineOpcode.WRITE, EngineOpcode.ATOMIC_ADD])
         return pack_descriptor(
             opcode=opcodes[rows["operation"]],
+            ordered=np.array(ordered),
             length=rows["length"],
             source_pasid=np.where(reads, self._pasid, 0),
             destination_pasid=np.where(reads, 0, self._pasid),

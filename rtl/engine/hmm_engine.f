@@ -5,6 +5,8 @@ rtl/regs/waivers.vlt
 rtl/regs/hmm_structures_pkg.sv
 rtl/pkg/hmm_pkg.sv
 rtl/engine/hmm_engine_check.sv
+rtl/engine/hmm_engine_turn.sv
+rtl/engine/hmm_engine_order.sv
 rtl/engine/hmm_engine_mover.sv
 rtl/engine/hmm_engine_ring.sv
 rtl/engine/hmm_engine_promises.sv

@@ -69,7 +69,7 @@ module hmm_engine_check
                        (descriptor_i.operand != '0 && !operand_used) ||
                        (operand_used && atomic_bad);
 
-  logic unused_interrupt;
-  assign unused_interrupt = descriptor_i.interrupt;
+  logic unused_flags;
+  assign unused_flags = descriptor_i.interrupt ^ descriptor_i.ordered;
 
 endmodule

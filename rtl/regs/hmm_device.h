@@ -1133,7 +1133,7 @@ struct hmm_descriptor {
 };
 static_assert(sizeof(struct hmm_descriptor) == 64, "size of hmm_descriptor");
 #define HMM_DESCRIPTOR_BYTES 64
-#define HMM_DESCRIPTOR_RESERVED_0 UINT64_C(0x00000000fffffe00)
+#define HMM_DESCRIPTOR_RESERVED_0 UINT64_C(0x00000000fffffc00)
 #define HMM_DESCRIPTOR_RESERVED_1 UINT64_C(0xfff00000fff00000)
 #define HMM_DESCRIPTOR_RESERVED_2 UINT64_C(0x0000000000000000)
 #define HMM_DESCRIPTOR_RESERVED_3 UINT64_C(0x0000000000000000)
@@ -1149,6 +1149,10 @@ static_assert(sizeof(struct hmm_descriptor) == 64, "size of hmm_descriptor");
 #define HMM_DESCRIPTOR_INTERRUPT_WORD 0
 #define HMM_DESCRIPTOR_INTERRUPT_SHIFT 8
 #define HMM_DESCRIPTOR_INTERRUPT_MASK UINT64_C(0x0000000000000100)
+/* it and those behind it begin when all before it are complete */
+#define HMM_DESCRIPTOR_ORDERED_WORD 0
+#define HMM_DESCRIPTOR_ORDERED_SHIFT 9
+#define HMM_DESCRIPTOR_ORDERED_MASK UINT64_C(0x0000000000000200)
 /* bytes, at least 1; ATOMIC_ADD: 8 */
 #define HMM_DESCRIPTOR_LENGTH_WORD 0
 #define HMM_DESCRIPTOR_LENGTH_SHIFT 32

@@ -158,13 +158,14 @@ package hmm_structures_pkg;
     logic [11:0] reserved_1;
     logic [19:0] source_pasid;  // READ, COPY: context of the source
     logic [31:0] length;  // bytes, at least 1; ATOMIC_ADD: 8
-    logic [22:0] reserved_0;
+    logic [21:0] reserved_0;
+    logic ordered;  // it and those behind it begin when all before it are complete
     logic interrupt;  // set ENGINE_DONE when complete
     engine_opcode_e opcode;  // what to do
   } descriptor_t;
 
   localparam int unsigned DESCRIPTOR_BYTES = 64;
-  localparam logic [63:0] DESCRIPTOR_RESERVED_0 = 64'h0000_0000_ffff_fe00;
+  localparam logic [63:0] DESCRIPTOR_RESERVED_0 = 64'h0000_0000_ffff_fc00;
   localparam logic [63:0] DESCRIPTOR_RESERVED_1 = 64'hfff0_0000_fff0_0000;
   localparam logic [63:0] DESCRIPTOR_RESERVED_2 = 64'h0000_0000_0000_0000;
   localparam logic [63:0] DESCRIPTOR_RESERVED_3 = 64'h0000_0000_0000_0000;

@@ -14,10 +14,11 @@ from sim.build import Design, build, build_by_name, content_key, first_error
 from sim.simulation import WAVES_DIRECTORY, SimulationOutcome, read_results, simulate
 from tb.configurations import named_configuration
 
-COUNTER = """\
+PARAMETERS = ", ".join(f"{name} = 1" for name in named_configuration("default").parameters)
+COUNTER = f"""\
 module tb_top #(
-    parameter int unsigned VaBits = 1, Clients = 1, TlbEntries = 1, ContextEntries = 1, FaultSlots = 1,
-    parameter int unsigned FenceDepth = 1, Step = 1
+    parameter int unsigned {PARAMETERS},
+    parameter int unsigned Step = 1
 ) (input logic clk, input logic rst_n, output logic [15:0] count, output logic [15:0] entries);
   assign entries = 16'(TlbEntries);
   always_ff @(posedge clk or negedge rst_n) if (!rst_n) count <= '0; else count <= count + 16'(Step);

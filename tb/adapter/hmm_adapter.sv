@@ -8,7 +8,8 @@ module hmm_adapter #(
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FaultSlots     = 64,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned EngineDescriptors = 4
 ) (
   input  logic clk_i,
   input  logic rst_ni,
@@ -139,7 +140,8 @@ module hmm_adapter #(
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
     .FaultSlots     (FaultSlots),
-    .FenceDepth     (FenceDepth)
+    .FenceDepth     (FenceDepth),
+    .EngineDescriptors (EngineDescriptors)
   ) u_device (
     .clk_i,
     .rst_ni,

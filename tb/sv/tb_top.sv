@@ -19,7 +19,8 @@ module tb_top
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FaultSlots     = 64,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned EngineDescriptors = 4
 ) (
   input  logic        clk,
   input  logic        rst_n,
@@ -348,7 +349,8 @@ module tb_top
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
     .FaultSlots     (FaultSlots),
-    .FenceDepth     (FenceDepth)
+    .FenceDepth     (FenceDepth),
+    .EngineDescriptors (EngineDescriptors)
   ) u_adapter (
     .clk_i           (clk),
     .rst_ni          (rst_n),

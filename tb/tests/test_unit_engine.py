@@ -11,7 +11,7 @@ from sim.benches import BENCHES
 from sim.build import build
 from sim.simulation import simulate
 
-ENGINE = BENCHES["engine"]
+TESTS = ("engine_random", "engine_halts", "engine_interrupted", "engine_adds", "engine_overlap", "engine_pace")
 
 
 def broken_promise(log: Path) -> str:
@@ -22,19 +22,22 @@ def broken_promise(log: Path) -> str:
 
 @pytest.mark.simulation
 @pytest.mark.slow
-@pytest.mark.parametrize("test", ["engine_random", "engine_halts", "engine_interrupted", "engine_pace"])
-def test_unit_engine(test: str, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("bench", ["engine", "engine_single"])
+@pytest.mark.parametrize("test", TESTS)
+def test_unit_engine(test: str, bench: str, tmp_path: Path, seed: int) -> None:
     """Stimulus, Checking, Covers: see the test of this name in tb/units/cocotb_engine.py.
 
-    The build has assertions: what the engine promises as a client is checked by them.
+    With four descriptors in flight and with one. The build has assertions: what the engine promises as a client is
+    checked by them.
     """
-    executable = build("checked", None, ENGINE)
+    design = BENCHES[bench]
+    executable = build("checked", None, design)
     outcome = simulate(
         executable,
         "tb.units.cocotb_engine",
         out=tmp_path,
         seed=seed,
         testcase=test,
-        top=ENGINE.top,
+        top=design.top,
     )
     assert outcome.passed, broken_promise(outcome.log) or outcome.failure

@@ -78,7 +78,8 @@ def good_fields(rng: np.random.Generator, most: int) -> dict[str, int]:
         fields["destination_va"] = fields["source_va"] + int(rng.integers(-length, length + 1))
     used = USED_FIELDS[opcode]
     chosen = {name: value for name, value in fields.items() if name in used}
-    return {"opcode": opcode, "interrupt": int(rng.integers(2)), "length": length, **chosen}
+    flags = {"interrupt": int(rng.integers(2)), "ordered": int(rng.integers(8) == 0)}
+    return {"opcode": opcode, **flags, "length": length, **chosen}
 
 
 def _longest(rng: np.random.Generator) -> Words:

@@ -5,8 +5,12 @@
 module tb_engine
   import hmm_structures_pkg::*;
   import hmm_pkg::*;
-(
+#(
+  parameter int unsigned Descriptors = 4
+) (
   input  logic         rst_n,
+  output logic [7:0]   descriptors,    // in flight at most
+  output logic         under_way,      // an answer of the far ends is still to come
   // Registers
   input  logic         enable,
   input  logic [51:0]  ring_base,
@@ -42,6 +46,7 @@ module tb_engine
   output logic         read_asked,
   output logic [63:0]  read_address,
   output logic         read_device,
+  output logic [7:0]   read_tag,
   input  logic [15:0]  read_pause,
   input  logic [15:0]  read_delay,
   input  logic [511:0] read_line,
@@ -50,12 +55,21 @@ module tb_engine
   output logic         write_asked,
   output logic [63:0]  write_address,
   output logic         write_device,
+  output logic [7:0]   write_tag,
   output logic [511:0] write_line,
   output logic [63:0]  write_strobe,
   input  logic [15:0]  write_pause,
   input  logic [15:0]  write_delay,
   input  logic         write_error
 );
+
+  typedef struct packed {
+    logic [3:0]  reason;
+    logic [47:0] pa;
+    logic        write;
+    logic        atomic;
+    logic        device;
+  } answer_t;
 
   logic clk;
 
@@ -67,13 +81,20 @@ module tb_engine
   logic             req_valid, req_ready, rsp_valid, rsp_ready, rel_valid;
   id_t              rel_id;
   pa_t              read_pa, write_pa;
-  line_t            line;
+  line_t            line, line_read;
+  id_t              answered_id;
+  answer_t          answer;
+  tag_t             tag_of_read, tag_of_write, read_done_tag, write_done_tag;
+  logic             read_failed, write_failed;
+  logic             request_under_way, read_under_way, write_under_way;
   logic [63:0]      strobe;
   logic             to_device, from_device;
   logic             read_valid, read_ready, read_done, write_valid, write_ready, write_done;
   logic             done, error, overrun, bus_error;
 
-  hmm_engine u_engine (
+  hmm_engine #(
+    .Descriptors (Descriptors)
+  ) u_engine (
     .clk_i             (clk),
     .rst_ni            (rst_n),
     .enable_i          (enable),
@@ -101,61 +122,88 @@ module tb_engine
     .read_ready_i      (read_ready),
     .read_address_o    (read_pa),
     .read_device_o     (from_device),
+    .read_tag_o        (tag_of_read),
     .read_done_i       (read_done),
-    .read_line_i       (read_line),
-    .read_error_i      (read_error),
+    .read_done_tag_i   (read_done_tag),
+    .read_line_i       (line_read),
+    .read_error_i      (read_failed),
     .write_valid_o     (write_valid),
     .write_ready_i     (write_ready),
     .write_address_o   (write_pa),
     .write_device_o    (to_device),
     .write_line_o      (line),
     .write_strobe_o    (strobe),
+    .write_tag_o       (tag_of_write),
     .write_done_i      (write_done),
-    .write_error_i     (write_error)
+    .write_done_tag_i  (write_done_tag),
+    .write_error_i     (write_failed)
   );
 
   assign response = '{
-    id:     request_id[IdBits-1:0],
-    status: (response_reason == REASON_NONE) ? STATUS_OK : STATUS_ABORTED,
-    reason: reason_e'(response_reason),
-    pa:     response_pa,
+    id:     answered_id,
+    status: (answer.reason == REASON_NONE) ? STATUS_OK : STATUS_ABORTED,
+    reason: reason_e'(answer.reason),
+    pa:     answer.pa,
     order:  '0,
-    write:  response_write,
-    atomic: response_atomic,
-    memory: memory_e'(response_device)
+    write:  answer.write,
+    atomic: answer.atomic,
+    memory: memory_e'(answer.device)
   };
 
-  tb_engine_channel u_request (
+  assign descriptors = 8'(Descriptors);
+  assign under_way   = request_under_way || read_under_way || write_under_way;
+
+  tb_engine_channel #(
+    .Width ($bits(answer_t))
+  ) u_request (
     .clk,
     .rst_n,
-    .valid (req_valid),
-    .ready (req_ready),
-    .done  (rsp_valid),
-    .pause (request_pause),
-    .delay (request_delay),
-    .asked (request_asked)
+    .valid       (req_valid),
+    .ready       (req_ready),
+    .tag         (request.id),
+    .done        (rsp_valid),
+    .done_tag    (answered_id),
+    .done_answer (answer),
+    .pause       (request_pause),
+    .delay       (request_delay),
+    .answer      ({response_reason, response_pa, response_write, response_atomic,
+                   response_device}),
+    .asked       (request_asked),
+    .under_way   (request_under_way)
   );
 
-  tb_engine_channel u_read (
+  tb_engine_channel #(
+    .Width (LineBits + 1)
+  ) u_read (
     .clk,
     .rst_n,
-    .valid (read_valid),
-    .ready (read_ready),
-    .done  (read_done),
-    .pause (read_pause),
-    .delay (read_delay),
-    .asked (read_asked)
+    .valid       (read_valid),
+    .ready       (read_ready),
+    .tag         (tag_of_read),
+    .done        (read_done),
+    .done_tag    (read_done_tag),
+    .done_answer ({line_read, read_failed}),
+    .pause       (read_pause),
+    .delay       (read_delay),
+    .answer      ({read_line, read_error}),
+    .asked       (read_asked),
+    .under_way   (read_under_way)
   );
 
   tb_engine_channel u_write (
     .clk,
     .rst_n,
-    .valid (write_valid),
-    .ready (write_ready),
-    .done  (write_done),
-    .pause (write_pause),
-    .delay (write_delay),
-    .asked (write_asked)
+    .valid       (write_valid),
+    .ready       (write_ready),
+    .tag         (tag_of_write),
+    .done        (write_done),
+    .done_tag    (write_done_tag),
+    .done_answer (write_failed),
+    .pause       (write_pause),
+    .delay       (write_delay),
+    .answer      (write_error),
+    .asked       (write_asked),
+    .under_way   (write_under_way)
   );
 
   // What Python sees of a transfer stays until the next one of its channel.
@@ -169,10 +217,12 @@ module tb_engine
     if (read_valid && read_ready) begin
       read_address <= 64'(read_pa);
       read_device  <= from_device;
+      read_tag     <= 8'(tag_of_read);
     end
     if (write_valid && write_ready) begin
       write_address <= 64'(write_pa);
       write_device  <= to_device;
+      write_tag     <= 8'(tag_of_write);
       write_line    <= line;
       write_strobe  <= strobe;
     end
