@@ -163,12 +163,15 @@ module hmm_device
 
   logic  [Readers-1:0]       read_valid, read_ready, read_device, read_done;
   pa_t   [Readers-1:0]       read_address;
+  tag_t  [Readers-1:0]       read_tag;
   line_t                     read_line;
   logic                      read_error;
   logic  [Writers-1:0]       write_valid, write_ready, write_device, write_done;
   pa_t   [Writers-1:0]       write_address;
   line_t [Writers-1:0]       write_line;
   logic  [Writers-1:0][63:0] write_strobe;
+  tag_t  [Writers-1:0]       write_tag;
+  tag_t                      read_done_tag, write_done_tag;
   logic                      write_error;
 
   // ---- Clients ----------------------------------------------------------------------------------
@@ -223,6 +226,13 @@ module hmm_device
   // Tables, rings and fence values are in system memory.
   assign read_device[1:0]  = '0;
   assign write_device[1:0] = '0;
+
+  // Each has one access open at a time: no tag is needed.
+  assign read_tag  = '0;
+  assign write_tag = '0;
+
+  logic unused_tags;
+  assign unused_tags = ^{read_done_tag, write_done_tag};
 
   hmm_mmu #(
     .VaBits         (VaBits),
@@ -283,7 +293,9 @@ module hmm_device
     .read_ready_o   (read_ready),
     .read_address_i (read_address),
     .read_device_i  (read_device),
+    .read_tag_i     (read_tag),
     .read_done_o    (read_done),
+    .read_done_tag_o (read_done_tag),
     .read_line_o    (read_line),
     .read_error_o   (read_error),
     .arvalid_o      (m_axi_arvalid_o),
@@ -310,7 +322,9 @@ module hmm_device
     .write_device_i  (write_device),
     .write_line_i    (write_line),
     .write_strobe_i  (write_strobe),
+    .write_tag_i     (write_tag),
     .write_done_o    (write_done),
+    .write_done_tag_o (write_done_tag),
     .write_error_o   (write_error),
     .awvalid_o       (m_axi_awvalid_o),
     .awready_i       (m_axi_awready_i),

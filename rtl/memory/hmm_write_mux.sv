@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Brings the writes of several writers, each within one line, onto the AXI4 write channels. Each
-// has at most one write open; the id is the writer's number. See docs/interface.md, "Memory bus".
+// Brings the writes of several writers, each within one line, onto the AXI4 write channels. A
+// writer may have many writes open; the id is {writer, tag}. Those of one tag are answered in
+// order, as AXI4 promises for one id; others in any order. A write goes out in the cycle in which
+// it is offered, its answer goes home in the cycle in which it comes.
+// See docs/interface.md, "Memory bus".
 
 module hmm_write_mux
   import hmm_pkg::*;
@@ -16,7 +19,9 @@ module hmm_write_mux
   input  logic  [Writers-1:0]       write_device_i,  // the device's own memory
   input  line_t [Writers-1:0]       write_line_i,
   input  logic  [Writers-1:0][63:0] write_strobe_i,
+  input  tag_t  [Writers-1:0]       write_tag_i,
   output logic  [Writers-1:0]       write_done_o,
+  output tag_t                      write_done_tag_o,
   output logic                      write_error_o,
   // AXI4 write channels
   output logic                      awvalid_o,
@@ -34,11 +39,17 @@ module hmm_write_mux
   input  logic [1:0]                bresp_i
 );
 
+  if (Writers < 1 || Writers > (1 << SourceBits)) begin : gen_writers_check
+    $error("Writers must be 1 to 4: the id has two bits for them");
+  end
+
+  typedef logic [SourceBits-1:0] source_t;
+
   // Address and data go their own ways; the choice is held until both are taken.
-  logic                 held_q, held_d;
-  logic                 address_taken_q, address_taken_d, data_taken_q, data_taken_d;
-  logic [AxiIdBits-1:0] choice_q, choice_d, choice;
-  logic                 offered, address_taken, data_taken;
+  logic    held_q, held_d;
+  logic    address_taken_q, address_taken_d, data_taken_q, data_taken_d;
+  source_t choice_q, choice_d, choice;
+  logic    offered, address_taken, data_taken;
 
   always_comb begin
     logic found;
@@ -47,7 +58,7 @@ module hmm_write_mux
     for (int unsigned i = 0; i < 2 * Writers; i++) begin
       if (!found && (i > 32'(choice_q)) && write_valid_i[(i >= Writers) ? i - Writers : i]) begin
         found  = 1'b1;
-        choice = AxiIdBits'((i >= Writers) ? i - Writers : i);
+        choice = source_t'((i >= Writers) ? i - Writers : i);
       end
     end
     if (held_q) choice = choice_q;
@@ -55,13 +66,15 @@ module hmm_write_mux
 
   always_comb begin
     offered  = 1'b0;
+    awid_o   = '0;
     awaddr_o = '0;
     awuser_o = 1'b0;
     wdata_o  = '0;
     wstrb_o  = '0;
     for (int unsigned i = 0; i < Writers; i++) begin
-      if (choice == AxiIdBits'(i)) begin
+      if (choice == source_t'(i)) begin
         offered  = write_valid_i[i];
+        awid_o   = {source_t'(i), write_tag_i[i]};
         awaddr_o = {write_address_i[i][PaBits-1:6], 6'd0};
         awuser_o = write_device_i[i];
         wdata_o  = write_line_i[i];
@@ -72,12 +85,11 @@ module hmm_write_mux
 
   always_comb begin
     for (int unsigned i = 0; i < Writers; i++) begin
-      write_ready_o[i] = address_taken && data_taken && (choice == AxiIdBits'(i));
-      write_done_o[i]  = bvalid_i && (bid_i == AxiIdBits'(i));
+      write_ready_o[i] = address_taken && data_taken && (choice == source_t'(i));
+      write_done_o[i]  = bvalid_i && (bid_i[AxiIdBits-1:TagBits] == source_t'(i));
     end
   end
 
-  assign awid_o        = choice;
   assign awvalid_o     = offered && !address_taken_q;
   assign wvalid_o      = offered && !data_taken_q;
   assign address_taken = address_taken_q || (awvalid_o && awready_i);
@@ -88,8 +100,9 @@ module hmm_write_mux
   assign held_d          = offered && !(address_taken && data_taken);
   assign choice_d        = offered ? choice : choice_q;
 
-  assign bready_o      = 1'b1;
-  assign write_error_o = (bresp_i != 2'b00);
+  assign bready_o         = 1'b1;
+  assign write_done_tag_o = bid_i[TagBits-1:0];
+  assign write_error_o    = (bresp_i != 2'b00);
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -105,14 +118,50 @@ module hmm_write_mux
     end
   end
 
+  // ---- Promises ---------------------------------------------------------------------------------
+
+  // How many writes are open under each id.
+  logic [(1 << AxiIdBits)-1:0][7:0] open_q, open_d;
+  logic                             taken;
+
+  assign taken = offered && address_taken && data_taken;
+
+  always_comb begin
+    open_d = open_q;
+    if (taken)    open_d[awid_o] = open_d[awid_o] + 8'd1;
+    if (bvalid_i) open_d[bid_i]  = open_d[bid_i] - 8'd1;
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) open_q <= '0;
+    else         open_q <= open_d;
+  end
+
   AwStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (awvalid_o && !awready_i) |=> (awvalid_o && $stable({awid_o, awaddr_o, awuser_o})))
     else $error("a write address was withdrawn or changed before it was taken");
   WStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (wvalid_o && !wready_i) |=> (wvalid_o && $stable({wdata_o, wstrb_o})))
     else $error("write data was withdrawn or changed before it was taken");
+  WriteWhole: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      (address_taken_q || data_taken_q) |-> offered)
+    else $error("a write was withdrawn when half of it was taken");
+  AwRoom: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      taken |-> (open_q[awid_o] != '1))
+    else $error("more writes are open under one tag than can be counted");
   BKnown: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      bvalid_i |-> (write_done_o != '0))
+      bvalid_i |-> ((write_done_o != '0) && (open_q[bid_i] != '0)))
     else $error("a write response came that nobody waits for");
+  // Round-robin: a writer waits for at most one write of each other writer.
+  for (genvar i = 0; i < Writers; i++) begin : gen_fair
+    logic [2:0] passed_q, passed_d;
+    assign passed_d = (!write_valid_i[i] || write_ready_o[i]) ? '0 : passed_q + 3'(taken);
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) passed_q <= '0;
+      else         passed_q <= passed_d;
+    end
+    WriteFair: assert property (@(posedge clk_i) disable iff (!rst_ni) 32'(passed_q) < Writers)
+      else $error("a writer was passed over more often than there are others");
+  end
 
 endmodule

@@ -12,7 +12,9 @@ package hmm_pkg;
   localparam int unsigned IdBits    = 5;   // request id
   localparam int unsigned Ids       = 1 << IdBits;
   localparam int unsigned LineBits  = 512;  // one beat of the memory bus: 8 entries
-  localparam int unsigned AxiIdBits = 4;
+  localparam int unsigned TagBits   = 5;   // tells the accesses of one reader or writer apart
+  localparam int unsigned SourceBits = 2;  // a reader or a writer of the memory bus
+  localparam int unsigned AxiIdBits = SourceBits + TagBits;  // {source, tag}
   localparam int unsigned PageShift = 12;  // order and pfn always count 4 KiB pages
   localparam int unsigned PfnBits   = PaBits - PageShift;
   localparam int unsigned MaxClients = 8;
@@ -23,6 +25,7 @@ package hmm_pkg;
   typedef logic [PfnBits-1:0]   pfn_t;
   typedef logic [PasidBits-1:0] pasid_t;
   typedef logic [IdBits-1:0]    id_t;
+  typedef logic [TagBits-1:0]   tag_t;
   typedef logic [5:0]           order_t;
   typedef logic [LineBits-1:0]  line_t;
 

@@ -9,7 +9,7 @@ package tb_pkg;
   localparam int unsigned PasidWidth    = 20;
   localparam int unsigned PaWidth       = 48;
   localparam int unsigned LineWidth     = 512;
-  localparam int unsigned AxiIdWidth    = 4;
+  localparam int unsigned AxiIdWidth    = 7;
   localparam int unsigned RegisterWidth = 10;  // of a register's byte offset
 
   typedef logic [63:0]           cycle_t;
