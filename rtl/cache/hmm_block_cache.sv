@@ -26,7 +26,7 @@ module hmm_block_cache
   input  logic                   fill_i,
   input  pasid_t                 fill_pasid_i,
   input  va_t                    fill_va_i,
-  input  order_t                 fill_cover_i,
+  input  order_t                 fill_reach_i,
   input  logic [PayloadBits-1:0] fill_payload_i
 );
 
@@ -40,7 +40,7 @@ module hmm_block_cache
   typedef struct packed {
     pasid_t   pasid;
     vpn_t     vpn;
-    vpn_t     inside;  // bits of the page number that do not tell blocks apart
+    vpn_t     offset_mask;  // bits of the page number that do not tell blocks apart
     payload_t payload;
   } entry_t;
 
@@ -49,12 +49,12 @@ module hmm_block_cache
   index_t               next_victim_q, next_victim_d;
 
   logic [Entries-1:0] hit, overlapped, invalidated;
-  vpn_t               lookup_vpn, fill_vpn, fill_inside;
+  vpn_t               lookup_vpn, fill_vpn, fill_offset_mask;
   index_t             victim;
 
   assign lookup_vpn  = lookup_va_i[VaBits-1:PageShift];
   assign fill_vpn    = fill_va_i[VaBits-1:PageShift];
-  assign fill_inside = vpn_t'(low_ones({1'b0, fill_cover_i}));
+  assign fill_offset_mask = vpn_t'(low_ones({1'b0, fill_reach_i}));
 
   always_comb begin
     hit       = '0;
@@ -62,7 +62,7 @@ module hmm_block_cache
     if (lookup_i) begin
       for (int unsigned i = 0; i < Entries; i++) begin
         hit[i] = valid_q[i] && (entries_q[i].pasid == lookup_pasid_i) &&
-                 (((entries_q[i].vpn ^ lookup_vpn) & ~entries_q[i].inside) == '0);
+                 (((entries_q[i].vpn ^ lookup_vpn) & ~entries_q[i].offset_mask) == '0);
         if (hit[i]) payload_o |= entries_q[i].payload;
       end
     end
@@ -76,8 +76,8 @@ module hmm_block_cache
       for (int unsigned i = 0; i < Entries; i++) begin
         invalidated[i] =
             invalidates(invalidation_i, entries_q[i].pasid,
-                        va_t'({entries_q[i].vpn & ~entries_q[i].inside, 12'h000}),
-                        va_t'({entries_q[i].vpn | entries_q[i].inside, 12'hfff})) ||
+                        va_t'({entries_q[i].vpn & ~entries_q[i].offset_mask, 12'h000}),
+                        va_t'({entries_q[i].vpn | entries_q[i].offset_mask, 12'hfff})) ||
             (DropWithContext && invalidation_i.drop_context &&
              (invalidation_i.all_contexts || (invalidation_i.pasid == entries_q[i].pasid)));
       end
@@ -92,7 +92,7 @@ module hmm_block_cache
       for (int unsigned i = 0; i < Entries; i++) begin
         overlapped[i] = valid_q[i] && (entries_q[i].pasid == fill_pasid_i) &&
                         (((entries_q[i].vpn ^ fill_vpn) &
-                          ~(entries_q[i].inside | fill_inside)) == '0);
+                          ~(entries_q[i].offset_mask | fill_offset_mask)) == '0);
       end
       for (int unsigned i = 0; i < Entries; i++) begin
         if (!valid_q[i]) victim = index_t'(i);
@@ -113,7 +113,7 @@ module hmm_block_cache
       entries_d[victim] = '{
         pasid:   fill_pasid_i,
         vpn:     fill_vpn,
-        inside:  fill_inside,
+        offset_mask:  fill_offset_mask,
         payload: fill_payload_i
       };
       if (victim == next_victim_q) begin
@@ -126,7 +126,7 @@ module hmm_block_cache
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q       <= '0;
-      entries_q     <= '0;
+      for (int unsigned i = 0; i < Entries; i++) entries_q[i] <= '0;
       next_victim_q <= '0;
     end else begin
       valid_q       <= valid_d;

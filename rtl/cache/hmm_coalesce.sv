@@ -17,7 +17,7 @@ module hmm_coalesce
   pfn_t        line_first;  // where the line would begin if all of it lay side by side
   logic [7:0]  alike;
   logic [1:0]  pairs, grouped;
-  order_t      cover;
+  order_t      reach;
 
   assign slot       = slots_i[index_i];
   assign line_first = slot.pfn - pfn_t'(index_i);
@@ -37,13 +37,13 @@ module hmm_coalesce
     end else if (pairs == '1) begin
       grouped = 2'd1;
     end
-    cover = (grouped > slot.order) ? order_t'(grouped) : order_t'(slot.order);
+    reach = (grouped > slot.order) ? order_t'(grouped) : order_t'(slot.order);
   end
 
   assign valid_o  = slot.valid;
   assign cached_o = '{
-    base:   slot.pfn - (pfn_t'(index_i) & pfn_t'(low_ones({1'b0, cover}))),
-    cover:  cover,
+    base:   slot.pfn - (pfn_t'(index_i) & pfn_t'(low_ones({1'b0, reach}))),
+    reach:  reach,
     order:  order_t'(slot.order),
     write:  slot.write,
     atomic: slot.atomic,

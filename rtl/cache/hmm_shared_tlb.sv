@@ -196,7 +196,7 @@ module hmm_shared_tlb
     .fill_i         (fill_block_i),
     .fill_pasid_i   (fill_pasid_i),
     .fill_va_i      (fill_va_i),
-    .fill_cover_i   (fill_cached_i.cover),
+    .fill_reach_i   (fill_cached_i.reach),
     .fill_payload_i (fill_cached_i)
   );
 

@@ -82,7 +82,7 @@ module hmm_line_decoder
 
   assign block = '{
     base:   own.base,
-    cover:  own.order,
+    reach:  own.order,
     order:  own.order,
     write:  own.write,
     atomic: own.atomic,

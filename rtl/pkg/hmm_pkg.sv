@@ -89,11 +89,11 @@ package hmm_pkg;
     memory_e memory;
   } translation_t;
 
-  // What a cache keeps of translations: 2^cover pages that lie side by side in the bus's memory, from
-  // page `base` on. `order` is what an answer says of each; it is never above `cover`.
+  // What a cache keeps of translations: 2^reach pages that lie side by side in the bus's memory, from
+  // page `base` on. `order` is what an answer says of each; it is never above `reach`.
   typedef struct packed {
     pfn_t    base;
-    order_t  cover;
+    order_t  reach;
     order_t  order;
     logic    write;
     logic    atomic;
@@ -195,9 +195,9 @@ package hmm_pkg;
     logic [MaxClients-1:0] stalled;
     logic [MaxClients-1:0] hit;
     logic [MaxClients-1:0] aborted;
-    logic                  walk_begin;
+    logic [5:0]            walk_begin;  // how many
     logic                  walk_read;
-    logic                  walk_drop;
+    logic [5:0]            walk_drop;   // how many
     logic                  invalidation;
     logic                  merged;
     logic                  replayed;
@@ -262,7 +262,7 @@ package hmm_pkg;
 
   // The page of the bus's memory that a cached block gives for an address.
   function automatic pfn_t cached_pfn(cached_t cached, va_t va);
-    return cached.base + (pfn_t'(va[63:12]) & pfn_t'(low_ones({1'b0, cached.cover})));
+    return cached.base + (pfn_t'(va[63:12]) & pfn_t'(low_ones({1'b0, cached.reach})));
   endfunction
 
   // Whether an invalidation of translations reaches a byte from first to last of a context.

@@ -103,7 +103,7 @@ module hmm_walk_pool
     touched = '0;
     if (invalidation_i.valid) begin
       for (int unsigned i = 0; i < Walks; i++) begin
-        logic same;
+        automatic logic same;
         same = invalidation_i.all_contexts || (invalidation_i.pasid == walks_q[i].pasid);
         covered[i] = (walks_q[i].state != WalkFree) && same &&
                      (invalidation_i.drop_context ||
@@ -115,7 +115,7 @@ module hmm_walk_pool
 
   // ---- Who is where -----------------------------------------------------------------------------
 
-  logic [Walks-1:0] is_free, is_start, is_issue, is_ended, matches;
+  logic [Walks-1:0] is_free, is_start, is_issue, is_ended, matching;
   logic [Walks-1:0] reads;  // of its own, which others may share
 
   always_comb begin
@@ -126,7 +126,7 @@ module hmm_walk_pool
       is_ended[i] = (walks_q[i].state == WalkEnded);
       reads[i]    = ((walks_q[i].state == WalkIssue) || (walks_q[i].state == WalkWait)) &&
                     (walks_q[i].leader == walk_index_t'(i));
-      matches[i]  = !is_free[i] && (walks_q[i].pasid == match_pasid_i) &&
+      matching[i]  = !is_free[i] && (walks_q[i].pasid == match_pasid_i) &&
                     (walks_q[i].va[63:LineShift] == match_va_i[63:LineShift]);
     end
   end
@@ -139,13 +139,13 @@ module hmm_walk_pool
     match_walk_o = '0;
     for (int unsigned i = 0; i < Walks; i++) begin
       if (is_free[i]) free_walk = walk_index_t'(i);
-      if (matches[i]) match_walk_o = walk_index_t'(i);
+      if (matching[i]) match_walk_o = walk_index_t'(i);
     end
   end
 
   // While a reason waits for its turn no walk begins: so its turn comes.
   assign free_o  = (is_free != '0) && (!ended_wanted || ended_served);
-  assign match_o = (matches != '0);
+  assign match_o = (matching != '0);
 
   hmm_arbiter #(.Inputs (Walks)) u_start_arbiter (
     .clk_i,
@@ -262,22 +262,22 @@ module hmm_walk_pool
 
   always_comb begin
     logic [5:0]  span_log2;
-    logic [63:0] inside;
+    logic [63:0] index;
     span_log2 = span_order(issuing.pointer.level) + 6'd12;
-    inside    = '0;
+    index    = '0;
     //   reads a    | at
     //   context    | the entry
     //   directory  | the entry of the address, by the 9 bits above the entry's span
     //   array      | the slot of the address in the span of the array
     unique case (issuing.pointer.kind)
-      PointerContext:   inside = '0;
-      PointerDirectory: inside = (issuing.va >> span_log2) & 64'h1ff;
-      PointerArray:     inside = (issuing.va & low_ones({1'b0, span_log2})) >>
+      PointerContext:   index = '0;
+      PointerDirectory: index = (issuing.va >> span_log2) & 64'h1ff;
+      PointerArray:     index = (issuing.va & low_ones({1'b0, span_log2})) >>
                                  issuing.pointer.page_shift;
       default: ;
     endcase
-    issue_beyond  = (inside[63:45] != '0);
-    issue_address = {1'b0, issuing.pointer.base} + {inside[45:0], 3'd0};
+    issue_beyond  = (index[63:45] != '0);
+    issue_address = {1'b0, issuing.pointer.base} + {index[45:0], 3'd0};
     issue_beyond  = issue_beyond || issue_address[48];
   end
 
@@ -390,7 +390,7 @@ module hmm_walk_pool
     walks_d = walks_q;
     anew    = '0;
     for (int unsigned i = 0; i < Walks; i++) begin
-      logic own, leads;
+      automatic logic own, leads;
       own   = (walks_q[i].leader == walk_index_t'(i));
       leads = reads[walks_q[i].leader];
       walks_d[i].dropped   = walks_q[i].dropped || covered[i];
@@ -496,7 +496,7 @@ module hmm_walk_pool
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      walks_q      <= '0;
+      for (int unsigned i = 0; i < Walks; i++) walks_q[i] <= '0;
       held_q       <= 1'b0;
       held_walk_q  <= '0;
       line_valid_q <= 1'b0;
@@ -517,7 +517,7 @@ module hmm_walk_pool
   WalkStartsFree: assert property (@(posedge clk_i) disable iff (!rst_ni)
       start_i |-> (walks_q[free_walk].state == WalkFree))
     else $error("a walk was started while there is none to start");
-  WalkOneALine: assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(matches))
+  WalkOneALine: assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(matching))
     else $error("two walks are on their way for one line");
   WalkReadStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (read_valid_o && !read_ready_i) |=> (read_valid_o && $stable({read_address_o, read_tag_o})))

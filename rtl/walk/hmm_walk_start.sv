@@ -60,7 +60,7 @@ module hmm_walk_start
     .fill_i         (fill_array_i),
     .fill_pasid_i   (fill_pasid_i),
     .fill_va_i      (fill_va_i),
-    .fill_cover_i   (span_order(fill_array_pointer_i.level)),
+    .fill_reach_i   (span_order(fill_array_pointer_i.level)),
     .fill_payload_i (fill_array_pointer_i)
   );
 
@@ -83,7 +83,7 @@ module hmm_walk_start
     .fill_i         (fill_directory_i),
     .fill_pasid_i   (fill_pasid_i),
     .fill_va_i      (fill_va_i),
-    .fill_cover_i   (span_order(fill_directory_pointer_i.level + 3'd1)),
+    .fill_reach_i   (span_order(fill_directory_pointer_i.level + 3'd1)),
     .fill_payload_i (fill_directory_pointer_i)
   );
 
