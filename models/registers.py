@@ -173,6 +173,8 @@ CONTROL_FAULT_ENABLE = Field(Register.CONTROL, high=2, low=2)
 """Runs the fault ring. While it is 0 every new fault is ABORTED at once and not recorded, faults that wait go on waiting, put is 0 and a halt ends; the host sets get to 0 before it writes 1."""
 CONTROL_ENGINE_ENABLE = Field(Register.CONTROL, high=3, low=3)
 """Runs the access engine. While it is 0 the engine begins nothing new; when STATUS.ENGINE_ACTIVE is 0 too, the head is 0 and a halt is over. The host sets the tail to 0 before it writes 1."""
+CONTROL_SOFT_RESET = Field(Register.CONTROL, high=8, low=8)
+"""Resets the device and every register once the memory bus is quiet; reads 1 until that is done. A 0 changes nothing."""
 STATUS_ENABLED = Field(Register.STATUS, high=0, low=0)
 """Translation is on: the format was taken."""
 STATUS_BUSY = Field(Register.STATUS, high=1, low=1)

@@ -83,6 +83,7 @@ module hmm_device
   output client_response_t [Clients-1:1] rsp_o,
   input  logic             [Clients-1:1] rel_valid_i,
   input  id_t              [Clients-1:1] rel_id_i,
+  output logic                           clients_reset_o,  // a soft reset: see docs/interface.md
   // Interrupt lines
   output logic                 irq_o,
   output logic                 irq_edge_o,
@@ -94,6 +95,7 @@ module hmm_device
   localparam int unsigned Readers  = 3;  // the MMU's two, the engine
   localparam int unsigned Writers  = 3;  // the MMU's two, the engine
 
+  logic                      inner_rst_n, soft_reset;
   logic                      enable, command_enable, fault_enable, engine_enable, counter_latch;
   entry_format_t             entry_format;
   logic [51:0]               context_base, command_base, fault_base, engine_base;
@@ -116,6 +118,7 @@ module hmm_device
   ) u_register_file (
     .clk_i,
     .rst_ni,
+    .inner_rst_ni     (inner_rst_n),
     .s_axil_awvalid_i,
     .s_axil_awready_o,
     .s_axil_awaddr_i,
@@ -135,6 +138,7 @@ module hmm_device
     .s_axil_rready_i,
     .s_axil_rdata_o,
     .s_axil_rresp_o,
+    .soft_reset_o     (soft_reset),
     .enable_o         (enable),
     .command_enable_o (command_enable),
     .fault_enable_o   (fault_enable),
@@ -190,7 +194,7 @@ module hmm_device
 
   hmm_engine u_engine (
     .clk_i,
-    .rst_ni,
+    .rst_ni            (inner_rst_n),
     .enable_i          (engine_enable),
     .ring_base_i       (engine_base),
     .ring_log2_i       (engine_log2),
@@ -229,6 +233,19 @@ module hmm_device
     .write_error_i     (write_error)
   );
 
+  // From the start of a soft reset to its end the ports outside take and give nothing.
+  logic [Clients-1:1] port_req_valid, port_req_ready, port_rsp_valid;
+
+  assign port_req_valid = clients_reset_o ? '0 : req_valid_i;
+  assign req_ready_o    = clients_reset_o ? '0 : port_req_ready;
+  assign rsp_valid_o    = clients_reset_o ? '0 : port_rsp_valid;
+
+  for (genvar c = 1; c < Clients; c++) begin : gen_promises
+    ReqStable: assert property (@(posedge clk_i) disable iff (!rst_ni || clients_reset_o)
+        (req_valid_i[c] && !req_ready_o[c]) |=> (req_valid_i[c] && $stable(req_i[c])))
+      else $error("a request was withdrawn or changed before it was taken");
+  end
+
   // Tables, rings and fence values are in system memory.
   assign read_device[1:0]  = '0;
   assign write_device[1:0] = '0;
@@ -255,7 +272,7 @@ module hmm_device
     .FenceDepth       (FenceDepth)
   ) u_mmu (
     .clk_i,
-    .rst_ni,
+    .rst_ni           (inner_rst_n),
     .enable_i         (enable),
     .format_i         (entry_format),
     .context_base_i   (context_base),
@@ -270,10 +287,10 @@ module hmm_device
     .fault_get_i      (fault_get),
     .status_o         (mmu_status),
     .events_o         (events),
-    .req_valid_i      ({req_valid_i, engine_req_valid}),
-    .req_ready_o      ({req_ready_o, engine_req_ready}),
+    .req_valid_i      ({port_req_valid, engine_req_valid}),
+    .req_ready_o      ({port_req_ready, engine_req_ready}),
     .req_i            ({req_i, engine_req}),
-    .rsp_valid_o      ({rsp_valid_o, engine_rsp_valid}),
+    .rsp_valid_o      ({port_rsp_valid, engine_rsp_valid}),
     .rsp_ready_i      ({rsp_ready_i, engine_rsp_ready}),
     .rsp_o            ({rsp_o, engine_rsp}),
     .rel_valid_i      ({rel_valid_i, engine_rel_valid}),
@@ -298,11 +315,13 @@ module hmm_device
 
   // ---- Memory bus -------------------------------------------------------------------------------
 
+  logic arvalid, arready, awvalid, awready, wvalid, wready;
+
   hmm_read_mux #(
     .Readers (Readers)
   ) u_read_mux (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (inner_rst_n),
     .read_valid_i   (read_valid),
     .read_ready_o   (read_ready),
     .read_address_i (read_address),
@@ -312,8 +331,8 @@ module hmm_device
     .read_done_tag_o (read_done_tag),
     .read_line_o    (read_line),
     .read_error_o   (read_error),
-    .arvalid_o      (m_axi_arvalid_o),
-    .arready_i      (m_axi_arready_i),
+    .arvalid_o      (arvalid),
+    .arready_i      (arready),
     .arid_o         (m_axi_arid_o),
     .araddr_o       (m_axi_araddr_o),
     .aruser_o       (m_axi_aruser_o),
@@ -329,7 +348,7 @@ module hmm_device
     .Writers (Writers)
   ) u_write_mux (
     .clk_i,
-    .rst_ni,
+    .rst_ni          (inner_rst_n),
     .write_valid_i   (write_valid),
     .write_ready_o   (write_ready),
     .write_address_i (write_address),
@@ -340,19 +359,45 @@ module hmm_device
     .write_done_o    (write_done),
     .write_done_tag_o (write_done_tag),
     .write_error_o   (write_error),
-    .awvalid_o       (m_axi_awvalid_o),
-    .awready_i       (m_axi_awready_i),
+    .awvalid_o       (awvalid),
+    .awready_i       (awready),
     .awid_o          (m_axi_awid_o),
     .awaddr_o        (m_axi_awaddr_o),
     .awuser_o        (m_axi_awuser_o),
-    .wvalid_o        (m_axi_wvalid_o),
-    .wready_i        (m_axi_wready_i),
+    .wvalid_o        (wvalid),
+    .wready_i        (wready),
     .wdata_o         (m_axi_wdata_o),
     .wstrb_o         (m_axi_wstrb_o),
     .bvalid_i        (m_axi_bvalid_i),
     .bready_o        (m_axi_bready_o),
     .bid_i           (m_axi_bid_i),
     .bresp_i         (m_axi_bresp_i)
+  );
+
+  hmm_soft_reset u_soft_reset (
+    .clk_i,
+    .rst_ni,
+    .soft_reset_i    (soft_reset),
+    .inner_rst_no    (inner_rst_n),
+    .clients_reset_o,
+    .inner_arvalid_i (arvalid),
+    .inner_arready_o (arready),
+    .inner_awvalid_i (awvalid),
+    .inner_awready_o (awready),
+    .inner_wvalid_i  (wvalid),
+    .inner_wready_o  (wready),
+    .arvalid_o       (m_axi_arvalid_o),
+    .arready_i       (m_axi_arready_i),
+    .rvalid_i        (m_axi_rvalid_i),
+    .rready_i        (m_axi_rready_o),
+    .rlast_i         (m_axi_rlast_i),
+    .awvalid_o       (m_axi_awvalid_o),
+    .awready_i       (m_axi_awready_i),
+    .wvalid_o        (m_axi_wvalid_o),
+    .wready_i        (m_axi_wready_i),
+    .wlast_i         (m_axi_wlast_o),
+    .bvalid_i        (m_axi_bvalid_i),
+    .bready_i        (m_axi_bready_o)
   );
 
   assign m_axi_awlen_o   = 8'd0;
@@ -369,7 +414,7 @@ module hmm_device
     .Counters (Counters)
   ) u_counters (
     .clk_i,
-    .rst_ni,
+    .rst_ni    (inner_rst_n),
     // In the order of the registers COUNTER_CYCLES to COUNTER_UNRECORDED, the first in the lowest
     // bits.
     .events_i  ({events.unrecorded, 8'(events.answer_ignored), 8'(events.replayed),

@@ -34,6 +34,7 @@ rtl/engine/hmm_engine_promises.sv
 rtl/engine/hmm_engine_mover.sv
 rtl/engine/hmm_engine_ring.sv
 rtl/engine/hmm_engine.sv
+rtl/control/hmm_soft_reset.sv
 rtl/control/hmm_enable.sv
 rtl/control/hmm_interrupt.sv
 rtl/control/hmm_counters.sv

@@ -229,6 +229,9 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
 @click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
 @click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
+@click.option(
+    "--only", type=int, multiple=True, help="--rtl: the number of a draw that is tried alone; may be repeated."
+)
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
@@ -239,6 +242,7 @@ def break_command(
     only_rtl: bool,
     only_python: bool,
     tier: str,
+    only: tuple[int, ...],
     paths: tuple[str, ...],
     jobs: int,
     timeout: float,
@@ -250,7 +254,7 @@ def break_command(
     if only_rtl:
         from sim.mutants.report import run_mutants
 
-        if not run_mutants(seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file):
+        if not run_mutants(seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file, only=only):
             sys.exit(EXIT_FAILED)
         return
     paths = ("models",) if only_python else paths

@@ -44,10 +44,14 @@ class RegisterEntry:
         return value
 
 
+_ON_WRITE = {"woclr": "write 1 to clear", "woset": "write 1 to set"}
+
+
 def _effects(field: FieldNode) -> str:
     effects: list[str] = []
-    if field.get_property("onwrite") is not None:
-        effects.append("write 1 to clear")
+    on_write = field.get_property("onwrite")
+    if on_write is not None:
+        effects.append(_ON_WRITE[on_write.name])
     if field.get_property("singlepulse"):
         effects.append("write 1 for one pulse")
     if field.get_property("hwset"):

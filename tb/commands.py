@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import inf
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from models.registers import Register
 from models.structures import COMMAND_BYTES, COMMAND_RESERVED, Opcode, unpack_command
 from tb.case import Case, CaseResult
 from tb.failure import Failure
-from tb.records import ActionKind, EventKind
+from tb.records import ActionKind, EventKind, Events
+from tb.soft_resets import NEVER, SoftReset, soft_resets
 
 WORDS_OF_COMMAND = COMMAND_BYTES // 8
 INDEX_LIMIT = 1 << 32
@@ -46,7 +47,6 @@ USED_FIELDS: dict[int, frozenset[str]] = {
 }
 """The fields that each command uses; all others are 0."""
 TAG_LIMIT = 1 << 32
-NEVER = inf
 
 
 @dataclass
@@ -108,6 +108,16 @@ class Commands:
 
     submitted: list[Command] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    resets: list[SoftReset] = field(default_factory=list)
+
+    def is_forgotten(self, command: Command) -> bool:
+        """Whether a soft reset came upon a command that the device had been told of."""
+        return any(command.submitted < reset.end for reset in self.resets)
+
+    @property
+    def forgetting(self) -> list[Command]:
+        """Invalidations that took effect, and soft resets in the shape of one: behind each nothing older is in use."""
+        return self.dropping + [_as_invalidation(reset) for reset in self.resets if reset.end != NEVER]
 
     @property
     def last_epoch(self) -> int:
@@ -146,6 +156,11 @@ def is_malformed(words: Words, pa_bits: int = DEFAULT_PA_BITS) -> bool:
     return first > last and "last" in used
 
 
+def _as_invalidation(reset: SoftReset) -> Command:
+    opcode, last = Opcode.INVALIDATE_CONTEXT, (1 << 64) - 1
+    return Command(-1, 0, reset.begin, opcode, 0, True, 0, last, False, taken=reset.end, fence=reset.end)
+
+
 class _Ring:
     """The ring as the host's actions leave it: registers and memory."""
 
@@ -171,6 +186,8 @@ class _Ring:
             self.slots = 1 << registers.COMMAND_SIZE_LOG2.extract(data)
         elif address == Register.CONTROL:
             enabled = bool(registers.CONTROL_COMMAND_ENABLE.extract(data))
+            if registers.CONTROL_SOFT_RESET.extract(data):
+                self.base, self.slots, self.tail, enabled = 0, 1, 0, False
             if enabled and not self.enabled:
                 self.tail = 0
                 self.epoch += 1
@@ -219,7 +236,7 @@ def submitted_commands(case: Case, result: CaseResult) -> list[Command]:
 
 def follow_commands(case: Case, result: CaseResult) -> Commands:
     """Pairs what the host submitted with what the event log says was taken and completed."""
-    commands = Commands(submitted_commands(case, result))
+    commands = Commands(submitted_commands(case, result), resets=soft_resets(result.events))
     rows = result.events[result.events["kind"] == EventKind.COMMAND]
     number = -1
     for row in rows:
@@ -271,7 +288,20 @@ def _next_command(submitted: list[Command], number: int, cycle: int) -> int:
 
 def _follow_fences(commands: Commands, result: CaseResult) -> None:
     rows = result.events[result.events["kind"] == EventKind.FENCE]
-    fences = commands.fences
+    for first, end in pairwise([-1.0, *(reset.end for reset in commands.resets), NEVER]):
+        # Behind a soft reset the sequence begins anew, and what was open before it is never complete.
+        fences = [fence for fence in commands.fences if first <= fence.taken < end]
+        chosen = rows[(rows["cycle"] >= first) & (rows["cycle"] < end)]
+        _pair_fences(commands, fences, chosen)
+    following = NEVER
+    for command in reversed(commands.submitted):
+        if command.opcode == Opcode.FENCE and not command.malformed:
+            following = command.complete
+        command.fence = following
+
+
+def _pair_fences(commands: Commands, fences: list[Command], rows: Events) -> None:
+    """Says of each fence when it was complete. `rows`: those of completion, from a reset on to the next."""
     for number, row in enumerate(rows):
         cycle = int(row["cycle"])
         if number >= len(fences):
@@ -282,11 +312,6 @@ def _follow_fences(commands: Commands, result: CaseResult) -> None:
             commands.failures.append(Failure("FENCES", text, cycle))
             break
         fences[number].complete = cycle
-    following = NEVER
-    for command in reversed(commands.submitted):
-        if command.opcode == Opcode.FENCE and not command.malformed:
-            following = command.complete
-        command.fence = following
 
 
 def _check_invalidation_rows(commands: Commands, result: CaseResult) -> None:

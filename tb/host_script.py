@@ -214,6 +214,12 @@ class HostScript:
         self.tail = self._untaken = 0
         return self.tell_tail()
 
+    def soft_reset(self, when: When = AT_ONCE) -> int:
+        """A soft reset, and waits until it is over: set_up() comes next."""
+        self.tail = self._untaken = 0
+        self.write_register(Register.CONTROL, registers.CONTROL_SOFT_RESET.mask, when)
+        return self.wait_register(Register.CONTROL, 0, mask=registers.CONTROL_SOFT_RESET.mask)
+
     def invalidate(
         self, pasid: int | None, first: int = 0, last: int = LAST_ADDRESS, when: When = AT_ONCE, *, tail: bool = True
     ) -> int:

@@ -16,12 +16,12 @@ from models.golden_mmu import STATUS_ABORTED, STATUS_OK
 from models.registers import Register
 from models.structures import Access
 from tb.case import Case, CaseResult
-from tb.commands import NEVER, Commands
+from tb.commands import Commands
 from tb.failure import Failure
 from tb.host_script import OKAY
 from tb.records import ActionKind, Done, EventKind
+from tb.soft_resets import NEVER, answered, cut_off, last_end, unanswered
 
-ANSWERED = int(Done.ACCEPTED | Done.FINISHED | Done.RELEASED)
 NAMED = 5
 """Rows that a failure names one by one."""
 EVENT_WRITE_SHIFT = 8
@@ -34,7 +34,7 @@ def check_records(case: Case, result: CaseResult, commands: Commands) -> list[Fa
     """All checks of this file. Rows of requests that are not complete are left to the first check."""
     if result.responses.size != case.requests.size or result.action_results.size != case.actions.size:
         return [Failure("LOG", "the result has not one row for each request and each action")]
-    complete: Flags = result.responses["done"] == ANSWERED
+    complete = answered(result.responses)
     failures = _check_end(case, result)
     # A case that was ended early has open requests, which says nothing more.
     if not failures:
@@ -81,7 +81,7 @@ def _check_end(case: Case, result: CaseResult) -> list[Failure]:
 
 def _check_progress(case: Case, result: CaseResult, commands: Commands, complete: Flags) -> list[Failure]:
     failures = []
-    open_requests = np.flatnonzero(~complete)
+    open_requests = np.flatnonzero(~complete & ~unanswered(result.responses))
     for index in open_requests[:NAMED]:
         done = Done(int(result.responses["done"][index]))
         state = done.name or "never accepted"
@@ -98,10 +98,10 @@ def _check_progress(case: Case, result: CaseResult, commands: Commands, complete
         failures += [
             Failure("COMMANDS", f"{command.text()} was never taken", result.cycles)
             for command in commands.submitted
-            if command.taken == NEVER and command.epoch == commands.last_epoch
+            if command.taken == NEVER and command.epoch == commands.last_epoch and not commands.is_forgotten(command)
             if not case.parameters.get("commands_may_remain", False)
         ][:NAMED]
-        fences = [command for command in commands.fences if command.complete == NEVER]
+        fences = [each for each in commands.fences if each.complete == NEVER and not commands.is_forgotten(each)]
         failures += [Failure("FENCES", f"{command.text()} was never complete", result.cycles) for command in fences]
     return failures
 
@@ -111,7 +111,7 @@ def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failu
     accept, finish, release = (responses[name] for name in ("accept_cycle", "finish_cycle", "release_cycle"))
     granted = grants_of(case, result, complete)
     wrong = complete & (finish <= accept)
-    wrong |= granted & (release < finish + 1 + case.requests["hold"])
+    wrong |= granted & (release < finish + 1 + case.requests["hold"]) & ~cut_off(responses)
     failures = [
         Failure(
             "LOG",
@@ -137,9 +137,9 @@ def _check_cycles(case: Case, result: CaseResult, complete: Flags) -> list[Failu
 def _check_data_cycles(case: Case, result: CaseResult, granted: Flags) -> list[Failure]:
     """Data move once, under the grant, and only where there is one."""
     finish, release, moved = (result.responses[name] for name in ("finish_cycle", "release_cycle", "data_cycle"))
-    moves = granted & (case.requests["length"] != 0)
+    moves = granted & (case.requests["length"] != 0) & ~cut_off(result.responses)
     wrong = np.where(moves, (moved <= finish) | (moved > release), moved != 0)
-    wrong &= result.responses["done"] == ANSWERED
+    wrong &= answered(result.responses)
     return [
         Failure(
             "DATA",
@@ -193,7 +193,7 @@ def _expected_rows(case: Case, result: CaseResult) -> NDArray[np.void]:
     answers["extra"] = responses["order"].astype(np.uint64)
     answers["extra"] |= responses["permissions"].astype(np.uint64) << np.uint64(EVENT_WRITE_SHIFT)
     answers["extra"] |= responses["memory"].astype(np.uint64) << np.uint64(MEMORY_SHIFT)
-    granted = grants_of(case, result, finished)[rows] & (responses["done"] & Done.RELEASED != 0)
+    granted = grants_of(case, result, finished)[rows] & (responses["done"] & Done.RELEASED != 0) & ~cut_off(responses)
     releases = np.zeros(int(granted.sum()), dtype=result.events.dtype)
     releases["cycle"] = responses["release_cycle"][granted]
     releases["kind"] = EventKind.GRANT_END
@@ -289,14 +289,17 @@ def _action_text(case: Case, index: int) -> str:
 
 
 def _check_counters(case: Case, result: CaseResult, commands: Commands, complete: Flags) -> list[Failure]:
-    """The counters at the end, where the device was not switched off in between."""
-    if not complete.all():
+    """The counters at the end: they count from the last soft reset on."""
+    responses = result.responses
+    if not (complete | unanswered(responses)).all():
         return []
+    start = last_end(result.events)
+    aborted = (responses["status"] == STATUS_ABORTED) & complete & (responses["finish_cycle"] >= start)
     expected = {
-        Register.COUNTER_REQUESTS.name: case.requests.size,
-        Register.COUNTER_ABORTED.name: int((result.responses["status"] == STATUS_ABORTED).sum()),
-        Register.COUNTER_INVALIDATIONS.name: sum(command.forgets for command in commands.submitted),
-        Register.COUNTER_FENCES.name: sum(command.complete != NEVER for command in commands.fences),
+        Register.COUNTER_REQUESTS.name: int((responses["accept_cycle"] >= start).sum()),
+        Register.COUNTER_ABORTED.name: int(aborted.sum()),
+        Register.COUNTER_INVALIDATIONS.name: sum(each.forgets and each.taken >= start for each in commands.submitted),
+        Register.COUNTER_FENCES.name: sum(start <= each.complete < NEVER for each in commands.fences),
     }
     return [
         Failure("LOG", f"{name} reads {result.counters[name]}, expected {count}", result.cycles)

@@ -13,6 +13,8 @@ Cycles count from 0 at the first rising clock edge after reset. "In cycle t" mea
   port to the same page of 4 KiB and context has been released, in cycle r at the latest: then t >= r + 1 + pause too.
 - A grant that a response in cycle f began is released in cycle f + 1 + hold, or in the next free cycle after it: the
   release channel of a port carries one id a cycle, the one that was due first goes first.
+- A soft reset of the device ends every request that was accepted, in the first cycle that the device says so, after
+  releases that are due in it. A request that was not accepted is offered anew when it is over.
 - The data of a request with a grant move in the cycle of its release. Within a cycle the host's access to memory comes
   first, then those of the clients by number, then what the device writes, then what it reads.
 - An action whose predecessor was done in cycle d (the first one: d = 0) starts in the first cycle s with
@@ -152,6 +154,8 @@ class Done(IntFlag):
     FINISHED = 2
     RELEASED = 4
     """The grant has ended, or the response began none."""
+    RESET = 8
+    """A soft reset of the device ended it, with RELEASED: unanswered, or with a grant that was never released."""
 
 
 class ActionKind(IntEnum):
@@ -203,6 +207,8 @@ class EventKind(IntEnum):
     FAULT_RECORD = 9
     """A fault record is in memory, in the cycle of its write response: extra = its tag. The answers to it are rows
     COMMAND (va = the tag of a RESUME); what they do to requests are rows TRANSLATION and FAULT."""
+    SOFT_RESET = 10
+    """A soft reset begins (extra = 1) or is over (extra = 0): the first cycle of it, and the first behind it."""
 
 
 class DeviceEventKind(IntEnum):

@@ -45,15 +45,17 @@ def compile_registers(path: Path) -> RootNode:
 class RegisterPolicy:
     """One register: masks of its bits by what software may do with them. Every mask is of 64 bits.
 
-    `stored`: kept as written; `clears`: a 1 clears, hardware sets; `pulses`: reads 0 whatever is written; `driven`:
-    hardware decides, writes change nothing; `locked`: of the stored ones, those that are locked while in use. Bits in
-    none of them read 0. `reset`: values after reset, known for the bits of `reset_known`.
+    `stored`: kept as written; `clears`: a 1 clears, hardware sets; `sets`: a 1 sets, and a reset clears; `pulses`:
+    reads 0 whatever is written; `driven`: hardware decides, writes change nothing; `locked`: of the stored ones, those
+    that are locked while in use. Bits in none of them read 0. `reset`: values after reset, known for the bits of
+    `reset_known`.
     """
 
     name: str
     offset: int
     stored: int
     clears: int
+    sets: int
     pulses: int
     driven: int
     locked: int
@@ -63,14 +65,17 @@ class RegisterPolicy:
     @property
     def absent(self) -> int:
         """Bits that always read 0."""
-        return ALL_BITS & ~(self.stored | self.clears | self.driven)
+        return ALL_BITS & ~(self.stored | self.clears | self.sets | self.driven)
 
     def after_write(self, before: int, value: int, *, strobes: int = 0xFF, locked: bool = False) -> int:
         """What the register holds after a write, from what it held before; driven bits as before."""
         written = sum(0xFF << (8 * lane) for lane in range(WORD_BYTES) if strobes >> lane & 1)
         writable = self.stored & written & ~(self.locked if locked else 0)
         after = (before & ~writable) | (value & writable)
-        return after & ~(value & self.clears & written)
+        return (after | (value & self.sets & written)) & ~(value & self.clears & written)
+
+
+_BY_ON_WRITE = {"woclr": "clears", "woset": "sets"}
 
 
 def _mask(field: FieldNode) -> int:
@@ -78,15 +83,14 @@ def _mask(field: FieldNode) -> int:
 
 
 def _policy(node: RegNode) -> RegisterPolicy:
-    masks = dict.fromkeys(("stored", "clears", "pulses", "driven", "locked", "reset", "reset_known"), 0)
+    masks = dict.fromkeys(("stored", "clears", "sets", "pulses", "driven", "locked", "reset", "reset_known"), 0)
     for field in node.fields():
         mask = _mask(field)
         access = field.get_property("sw").name
         reset = field.get_property("reset")
         on_write = field.get_property("onwrite")
         if on_write is not None:
-            assert on_write.name == "woclr", f"{node.inst_name}.{field.inst_name}: {on_write.name}"
-            masks["clears"] |= mask
+            masks[_BY_ON_WRITE[on_write.name]] |= mask
         elif field.get_property("singlepulse") or access == "w":
             masks["pulses"] |= mask
         elif access == "r":

@@ -22,8 +22,9 @@ from tb.commands import Command, Commands, follow_commands
 from tb.data_checks import HOST_RANK, DataMemory, OtherAccess, replay_data
 from tb.failure import Failure, failure_line
 from tb.host_script import OKAY, WORD_BYTES
-from tb.record_checks import ANSWERED, asked_text, check_records, grants_of
+from tb.record_checks import asked_text, check_records, grants_of
 from tb.records import ActionKind
+from tb.soft_resets import answered, unanswered
 from tb.switching import Switching, follow_switching
 from tb.versions import AllowedAnswers, Answer, Asked, History, answer_at, protections
 
@@ -40,6 +41,7 @@ OTHER_CONTEXTS = 1024
 class Verdict:
     """What was found. `lines`: one line for each failure that is kept; `mismatches` counts answers, `failures` all.
 
+    `cut_off`: requests that a soft reset ended before they had an answer.
     `invariants`: the name of what each kept failure broke. `reasons`: answers by name of their reason, "OK" for
     translations.
     """
@@ -59,11 +61,12 @@ class Verdict:
     first_cycle: int = -1
     invariants: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
+    cut_off: int = 0
 
     @property
     def passed(self) -> bool:
-        """Everything was checked and nothing is wrong."""
-        return self.failures == 0 and self.checked == self.requests
+        """Everything that was answered was checked, and nothing is wrong."""
+        return self.failures == 0 and self.checked + self.cut_off == self.requests
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -77,7 +80,7 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
     finished = np.zeros(0, dtype=np.intp)
     wrong: list[Failure] = []
     if result.responses.size == case.requests.size:
-        finished = np.flatnonzero(result.responses["done"] == ANSWERED)
+        finished = np.flatnonzero(answered(result.responses))
         wrong = _check_answers(case, result, commands, finished)
     failures += wrong + _check_data(case, result)
     reasons = np.bincount(result.responses["reason"][finished], minlength=len(Reason)).tolist()
@@ -97,6 +100,7 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
         first_cycle=failures[0].cycle if failures else -1,
         invariants=[failure.invariant for failure in failures[:MOST_FAILURES]],
         parameters=case.parameters,
+        cut_off=int(unanswered(result.responses).sum()),
     )
 
 
@@ -119,12 +123,12 @@ def _check_answers(case: Case, result: CaseResult, commands: Commands, rows: NDA
     history = History(case, result, memory)
     rows = rows[np.argsort(result.responses["finish_cycle"][rows], kind="stable")]
     suspects = _unlike_memory_at_the_end(case, result, history, models, switching, memory, rows)
-    ends = protections(case, result, commands.dropping)
+    ends = protections(case, result, commands.forgetting)
     allowed = [AllowedAnswers(golden, memory, history, ends) for golden in models]
     judge = _Judge(case, result, commands, allowed, models, switching)
     failures: list[Failure] = []
     # Where nothing was stored or invalidated, an answer unlike the tables is wrong: words for the first ones do.
-    still = not history.stores and not commands.dropping
+    still = not history.stores and not commands.forgetting
     for number, row in enumerate(suspects.tolist()):
         if len(failures) >= (MOST_FAILURES if still else MOST_EXAMINED_FAILURES):
             rest = len(suspects) - number
@@ -225,11 +229,11 @@ class _Judge:
     ) -> None:
         self._case = case
         self._result = result
-        self._dropping: list[Command] = commands.dropping
+        self._dropping: list[Command] = commands.forgetting
         self._allowed = allowed
         self._models = models
         self._switching = switching
-        self._granted = grants_of(case, result, result.responses["done"] == ANSWERED)
+        self._granted = grants_of(case, result, answered(result.responses))
         self._clips: dict[tuple[int, int, int], _Clip] = {}
 
     def failures_of(self, row: int) -> list[Failure]:

@@ -79,6 +79,11 @@ def follow_switching(case: Case, result: CaseResult) -> Switching:
             values[Register(address)] = data
         elif address == Register.CONTROL:
             now = bool(registers.CONTROL_ENABLE.extract(data))
+            if registers.CONTROL_SOFT_RESET.extract(data):
+                # Nobody is answered that translation was switched off.
+                values = dict.fromkeys(values, 0)
+                enabled = False
+                continue
             if enabled and not now:
                 found.off.append(end)
             if now and not enabled and values != format_registers(found.formats[-1]):

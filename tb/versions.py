@@ -21,9 +21,10 @@ from models.golden_mmu import STATUS_OK, GoldenMmu, Outcomes
 from models.physical_memory import PhysicalMemory
 from models.structures import CONTEXT_ENTRY_BYTES, Opcode
 from tb.case import Case, CaseResult
-from tb.commands import NEVER, Command
+from tb.commands import Command
 from tb.host_script import LAST_ADDRESS, OKAY
 from tb.records import ActionKind
+from tb.soft_resets import NEVER
 
 BEFORE_ALL = -inf
 MOST_COMBINATIONS = 4096

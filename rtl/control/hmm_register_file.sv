@@ -13,7 +13,8 @@ module hmm_register_file
   parameter int unsigned Counters       = 15
 ) (
   input  logic                      clk_i,
-  input  logic                      rst_ni,
+  input  logic                      rst_ni,       // of the bus interface
+  input  logic                      inner_rst_ni, // of the registers
   // AXI4-Lite subordinate
   input  logic                      s_axil_awvalid_i,
   output logic                      s_axil_awready_o,
@@ -35,6 +36,7 @@ module hmm_register_file
   output logic [63:0]               s_axil_rdata_o,
   output logic [1:0]                s_axil_rresp_o,
   // What the host set
+  output logic                      soft_reset_o,
   output logic                      enable_o,
   output logic                      command_enable_o,
   output logic                      fault_enable_o,
@@ -71,6 +73,7 @@ module hmm_register_file
   hmm_regs u_regs (
     .clk            (clk_i),
     .arst_n         (rst_ni),
+    .field_rst_n    (inner_rst_ni),
     .s_axil_awready (s_axil_awready_o),
     .s_axil_awvalid (s_axil_awvalid_i),
     .s_axil_awaddr  (s_axil_awaddr_i),
@@ -96,6 +99,7 @@ module hmm_register_file
 
   // ---- What the host set ------------------------------------------------------------------------
 
+  assign soft_reset_o     = from_registers.CONTROL.SOFT_RESET.value;
   assign enable_o         = from_registers.CONTROL.ENABLE.value;
   assign command_enable_o = from_registers.CONTROL.COMMAND_ENABLE.value;
   assign context_base_o   = {from_registers.CONTEXT_BASE.ADDRESS.value, 6'd0};
@@ -147,8 +151,8 @@ module hmm_register_file
   assign malformed_index_d  = first_malformed ? status_i.command_head : malformed_index_q;
   assign malformed_opcode_d = first_malformed ? events_i.malformed_opcode : malformed_opcode_q;
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
+  always_ff @(posedge clk_i or negedge inner_rst_ni) begin
+    if (!inner_rst_ni) begin
       malformed_index_q  <= '0;
       malformed_opcode_q <= '0;
     end else begin
@@ -285,7 +289,7 @@ module hmm_register_file
     .Causes (Causes)
   ) u_interrupt (
     .clk_i      (clk_i),
-    .rst_ni     (rst_ni),
+    .rst_ni     (inner_rst_ni),
     .cause_i    (cause),
     .enable_i   (from_registers.INTERRUPT_ENABLE.MASK.value),
     .clear_i    (cause_written != '0),

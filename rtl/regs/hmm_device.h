@@ -88,13 +88,19 @@ typedef union {
 #define HMM_REGS__CONTROL__ENGINE_ENABLE_bp 3
 #define HMM_REGS__CONTROL__ENGINE_ENABLE_bw 1
 #define HMM_REGS__CONTROL__ENGINE_ENABLE_reset 0x0
+#define HMM_REGS__CONTROL__SOFT_RESET_bm 0x100
+#define HMM_REGS__CONTROL__SOFT_RESET_bp 8
+#define HMM_REGS__CONTROL__SOFT_RESET_bw 1
+#define HMM_REGS__CONTROL__SOFT_RESET_reset 0x0
 typedef union {
     struct __attribute__ ((__packed__)) {
         uint64_t ENABLE :1;
         uint64_t COMMAND_ENABLE :1;
         uint64_t FAULT_ENABLE :1;
         uint64_t ENGINE_ENABLE :1;
-        uint64_t :60;
+        uint64_t :4;
+        uint64_t SOFT_RESET :1;
+        uint64_t :55;
     } f;
     uint64_t w;
 } hmm_regs__CONTROL_t;

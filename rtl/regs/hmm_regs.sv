@@ -7,6 +7,8 @@ module hmm_regs (
         input wire clk,
         input wire arst_n,
 
+        input wire field_rst_n,
+
         output logic s_axil_awready,
         input wire s_axil_awvalid,
         input wire [9:0] s_axil_awaddr,
@@ -428,6 +430,10 @@ module hmm_regs (
                 logic next;
                 logic load_next;
             } ENGINE_ENABLE;
+            struct {
+                logic next;
+                logic load_next;
+            } SOFT_RESET;
         } CONTROL;
         struct {
             struct {
@@ -694,6 +700,9 @@ module hmm_regs (
             struct {
                 logic value;
             } ENGINE_ENABLE;
+            struct {
+                logic value;
+            } SOFT_RESET;
         } CONTROL;
         struct {
             struct {
@@ -911,8 +920,8 @@ module hmm_regs (
         field_combo.CONTROL.ENABLE.next = next_c;
         field_combo.CONTROL.ENABLE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.CONTROL.ENABLE.value <= 1'h0;
         end else begin
             if(field_combo.CONTROL.ENABLE.load_next) begin
@@ -934,8 +943,8 @@ module hmm_regs (
         field_combo.CONTROL.COMMAND_ENABLE.next = next_c;
         field_combo.CONTROL.COMMAND_ENABLE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.CONTROL.COMMAND_ENABLE.value <= 1'h0;
         end else begin
             if(field_combo.CONTROL.COMMAND_ENABLE.load_next) begin
@@ -957,8 +966,8 @@ module hmm_regs (
         field_combo.CONTROL.FAULT_ENABLE.next = next_c;
         field_combo.CONTROL.FAULT_ENABLE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.CONTROL.FAULT_ENABLE.value <= 1'h0;
         end else begin
             if(field_combo.CONTROL.FAULT_ENABLE.load_next) begin
@@ -980,8 +989,8 @@ module hmm_regs (
         field_combo.CONTROL.ENGINE_ENABLE.next = next_c;
         field_combo.CONTROL.ENGINE_ENABLE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.CONTROL.ENGINE_ENABLE.value <= 1'h0;
         end else begin
             if(field_combo.CONTROL.ENGINE_ENABLE.load_next) begin
@@ -990,6 +999,29 @@ module hmm_regs (
         end
     end
     assign hwif_out.CONTROL.ENGINE_ENABLE.value = field_storage.CONTROL.ENGINE_ENABLE.value;
+    // Field: hmm_regs.CONTROL.SOFT_RESET
+    always_comb begin
+        automatic logic [0:0] next_c;
+        automatic logic load_next_c;
+        next_c = field_storage.CONTROL.SOFT_RESET.value;
+        load_next_c = '0;
+        if(decoded_reg_strb.CONTROL && decoded_req_is_wr) begin // SW write 1 set
+            next_c = field_storage.CONTROL.SOFT_RESET.value | (decoded_wr_data[8:8] & decoded_wr_biten[8:8]);
+            load_next_c = '1;
+        end
+        field_combo.CONTROL.SOFT_RESET.next = next_c;
+        field_combo.CONTROL.SOFT_RESET.load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
+            field_storage.CONTROL.SOFT_RESET.value <= 1'h0;
+        end else begin
+            if(field_combo.CONTROL.SOFT_RESET.load_next) begin
+                field_storage.CONTROL.SOFT_RESET.value <= field_combo.CONTROL.SOFT_RESET.next;
+            end
+        end
+    end
+    assign hwif_out.CONTROL.SOFT_RESET.value = field_storage.CONTROL.SOFT_RESET.value;
     // Field: hmm_regs.INTERRUPT_CAUSE.FENCE_DONE
     always_comb begin
         automatic logic [0:0] next_c;
@@ -1006,8 +1038,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.FENCE_DONE.next = next_c;
         field_combo.INTERRUPT_CAUSE.FENCE_DONE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.FENCE_DONE.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.FENCE_DONE.load_next) begin
@@ -1033,8 +1065,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.COMMAND_MALFORMED.next = next_c;
         field_combo.INTERRUPT_CAUSE.COMMAND_MALFORMED.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.COMMAND_MALFORMED.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.COMMAND_MALFORMED.load_next) begin
@@ -1060,8 +1092,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.next = next_c;
         field_combo.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.COMMAND_BUS_ERROR.load_next) begin
@@ -1087,8 +1119,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.COMMAND_OVERRUN.next = next_c;
         field_combo.INTERRUPT_CAUSE.COMMAND_OVERRUN.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.COMMAND_OVERRUN.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.COMMAND_OVERRUN.load_next) begin
@@ -1114,8 +1146,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.FENCE_BUS_ERROR.next = next_c;
         field_combo.INTERRUPT_CAUSE.FENCE_BUS_ERROR.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.FENCE_BUS_ERROR.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.FENCE_BUS_ERROR.load_next) begin
@@ -1141,8 +1173,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.ENABLE_REFUSED.next = next_c;
         field_combo.INTERRUPT_CAUSE.ENABLE_REFUSED.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.ENABLE_REFUSED.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.ENABLE_REFUSED.load_next) begin
@@ -1168,8 +1200,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.FAULT.next = next_c;
         field_combo.INTERRUPT_CAUSE.FAULT.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.FAULT.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.FAULT.load_next) begin
@@ -1195,8 +1227,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.FAULT_FULL.next = next_c;
         field_combo.INTERRUPT_CAUSE.FAULT_FULL.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.FAULT_FULL.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.FAULT_FULL.load_next) begin
@@ -1222,8 +1254,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.next = next_c;
         field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.FAULT_OVERRUN.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.FAULT_OVERRUN.load_next) begin
@@ -1249,8 +1281,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.next = next_c;
         field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.FAULT_BUS_ERROR.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.FAULT_BUS_ERROR.load_next) begin
@@ -1276,8 +1308,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.ENGINE_DONE.next = next_c;
         field_combo.INTERRUPT_CAUSE.ENGINE_DONE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.ENGINE_DONE.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.ENGINE_DONE.load_next) begin
@@ -1303,8 +1335,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.next = next_c;
         field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.ENGINE_ERROR.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.ENGINE_ERROR.load_next) begin
@@ -1330,8 +1362,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.next = next_c;
         field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.ENGINE_OVERRUN.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.ENGINE_OVERRUN.load_next) begin
@@ -1357,8 +1389,8 @@ module hmm_regs (
         field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.next = next_c;
         field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.value <= 1'h0;
         end else begin
             if(field_combo.INTERRUPT_CAUSE.ENGINE_BUS_ERROR.load_next) begin
@@ -1381,8 +1413,8 @@ module hmm_regs (
         field_combo.INTERRUPT_ENABLE.MASK.next = next_c;
         field_combo.INTERRUPT_ENABLE.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.INTERRUPT_ENABLE.MASK.value <= 14'h0;
         end else begin
             if(field_combo.INTERRUPT_ENABLE.MASK.load_next) begin
@@ -1404,8 +1436,8 @@ module hmm_regs (
         field_combo.CONTEXT_BASE.ADDRESS.next = next_c;
         field_combo.CONTEXT_BASE.ADDRESS.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.CONTEXT_BASE.ADDRESS.value <= 46'h0;
         end else begin
             if(field_combo.CONTEXT_BASE.ADDRESS.load_next) begin
@@ -1427,8 +1459,8 @@ module hmm_regs (
         field_combo.CONTEXT_COUNT.COUNT.next = next_c;
         field_combo.CONTEXT_COUNT.COUNT.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.CONTEXT_COUNT.COUNT.value <= 21'h0;
         end else begin
             if(field_combo.CONTEXT_COUNT.COUNT.load_next) begin
@@ -1450,8 +1482,8 @@ module hmm_regs (
         field_combo.COMMAND_BASE.ADDRESS.next = next_c;
         field_combo.COMMAND_BASE.ADDRESS.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.COMMAND_BASE.ADDRESS.value <= 46'h0;
         end else begin
             if(field_combo.COMMAND_BASE.ADDRESS.load_next) begin
@@ -1473,8 +1505,8 @@ module hmm_regs (
         field_combo.COMMAND_SIZE.LOG2.next = next_c;
         field_combo.COMMAND_SIZE.LOG2.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.COMMAND_SIZE.LOG2.value <= 4'h0;
         end else begin
             if(field_combo.COMMAND_SIZE.LOG2.load_next) begin
@@ -1496,8 +1528,8 @@ module hmm_regs (
         field_combo.COMMAND_TAIL.INDEX.next = next_c;
         field_combo.COMMAND_TAIL.INDEX.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.COMMAND_TAIL.INDEX.value <= 32'h0;
         end else begin
             if(field_combo.COMMAND_TAIL.INDEX.load_next) begin
@@ -1519,8 +1551,8 @@ module hmm_regs (
         field_combo.FAULT_BASE.ADDRESS.next = next_c;
         field_combo.FAULT_BASE.ADDRESS.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FAULT_BASE.ADDRESS.value <= 46'h0;
         end else begin
             if(field_combo.FAULT_BASE.ADDRESS.load_next) begin
@@ -1542,8 +1574,8 @@ module hmm_regs (
         field_combo.FAULT_SIZE.LOG2.next = next_c;
         field_combo.FAULT_SIZE.LOG2.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FAULT_SIZE.LOG2.value <= 4'h0;
         end else begin
             if(field_combo.FAULT_SIZE.LOG2.load_next) begin
@@ -1565,8 +1597,8 @@ module hmm_regs (
         field_combo.FAULT_GET.INDEX.next = next_c;
         field_combo.FAULT_GET.INDEX.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FAULT_GET.INDEX.value <= 32'h0;
         end else begin
             if(field_combo.FAULT_GET.INDEX.load_next) begin
@@ -1588,8 +1620,8 @@ module hmm_regs (
         field_combo.ENGINE_BASE.ADDRESS.next = next_c;
         field_combo.ENGINE_BASE.ADDRESS.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.ENGINE_BASE.ADDRESS.value <= 46'h0;
         end else begin
             if(field_combo.ENGINE_BASE.ADDRESS.load_next) begin
@@ -1611,8 +1643,8 @@ module hmm_regs (
         field_combo.ENGINE_SIZE.LOG2.next = next_c;
         field_combo.ENGINE_SIZE.LOG2.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.ENGINE_SIZE.LOG2.value <= 4'h0;
         end else begin
             if(field_combo.ENGINE_SIZE.LOG2.load_next) begin
@@ -1634,8 +1666,8 @@ module hmm_regs (
         field_combo.ENGINE_TAIL.INDEX.next = next_c;
         field_combo.ENGINE_TAIL.INDEX.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.ENGINE_TAIL.INDEX.value <= 32'h0;
         end else begin
             if(field_combo.ENGINE_TAIL.INDEX.load_next) begin
@@ -1657,8 +1689,8 @@ module hmm_regs (
         field_combo.ENGINE_COMPLETION_BASE.ADDRESS.next = next_c;
         field_combo.ENGINE_COMPLETION_BASE.ADDRESS.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.ENGINE_COMPLETION_BASE.ADDRESS.value <= 46'h0;
         end else begin
             if(field_combo.ENGINE_COMPLETION_BASE.ADDRESS.load_next) begin
@@ -1680,8 +1712,8 @@ module hmm_regs (
         field_combo.FORMAT_VALID.MASK.next = next_c;
         field_combo.FORMAT_VALID.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_VALID.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_VALID.MASK.load_next) begin
@@ -1703,8 +1735,8 @@ module hmm_regs (
         field_combo.FORMAT_WRITE.MASK.next = next_c;
         field_combo.FORMAT_WRITE.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_WRITE.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_WRITE.MASK.load_next) begin
@@ -1726,8 +1758,8 @@ module hmm_regs (
         field_combo.FORMAT_ERROR.MASK.next = next_c;
         field_combo.FORMAT_ERROR.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_ERROR.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_ERROR.MASK.load_next) begin
@@ -1749,8 +1781,8 @@ module hmm_regs (
         field_combo.FORMAT_NONE.MASK.next = next_c;
         field_combo.FORMAT_NONE.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_NONE.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_NONE.MASK.load_next) begin
@@ -1772,8 +1804,8 @@ module hmm_regs (
         field_combo.FORMAT_SPECIAL.MASK.next = next_c;
         field_combo.FORMAT_SPECIAL.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_SPECIAL.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_SPECIAL.MASK.load_next) begin
@@ -1795,8 +1827,8 @@ module hmm_regs (
         field_combo.FORMAT_DEVICE_PRIVATE.MASK.next = next_c;
         field_combo.FORMAT_DEVICE_PRIVATE.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_DEVICE_PRIVATE.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_DEVICE_PRIVATE.MASK.load_next) begin
@@ -1818,8 +1850,8 @@ module hmm_regs (
         field_combo.FORMAT_ATOMIC.MASK.next = next_c;
         field_combo.FORMAT_ATOMIC.MASK.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_ATOMIC.MASK.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_ATOMIC.MASK.load_next) begin
@@ -1841,8 +1873,8 @@ module hmm_regs (
         field_combo.FORMAT_ERROR_VALUE.VALUE.next = next_c;
         field_combo.FORMAT_ERROR_VALUE.VALUE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_ERROR_VALUE.VALUE.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_ERROR_VALUE.VALUE.load_next) begin
@@ -1864,8 +1896,8 @@ module hmm_regs (
         field_combo.FORMAT_NONE_VALUE.VALUE.next = next_c;
         field_combo.FORMAT_NONE_VALUE.VALUE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_NONE_VALUE.VALUE.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_NONE_VALUE.VALUE.load_next) begin
@@ -1887,8 +1919,8 @@ module hmm_regs (
         field_combo.FORMAT_SPECIAL_VALUE.VALUE.next = next_c;
         field_combo.FORMAT_SPECIAL_VALUE.VALUE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_SPECIAL_VALUE.VALUE.value <= 64'h0;
         end else begin
             if(field_combo.FORMAT_SPECIAL_VALUE.VALUE.load_next) begin
@@ -1910,8 +1942,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.PFN_SHIFT.next = next_c;
         field_combo.FORMAT_LAYOUT.PFN_SHIFT.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.PFN_SHIFT.value <= 6'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.PFN_SHIFT.load_next) begin
@@ -1933,8 +1965,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.PFN_WIDTH.next = next_c;
         field_combo.FORMAT_LAYOUT.PFN_WIDTH.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.PFN_WIDTH.value <= 7'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.PFN_WIDTH.load_next) begin
@@ -1956,8 +1988,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.ORDER_SHIFT.next = next_c;
         field_combo.FORMAT_LAYOUT.ORDER_SHIFT.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.ORDER_SHIFT.value <= 6'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.ORDER_SHIFT.load_next) begin
@@ -1979,8 +2011,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.ORDER_WIDTH.next = next_c;
         field_combo.FORMAT_LAYOUT.ORDER_WIDTH.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.ORDER_WIDTH.value <= 5'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.ORDER_WIDTH.load_next) begin
@@ -2002,8 +2034,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.ERROR_IS_VALUE.next = next_c;
         field_combo.FORMAT_LAYOUT.ERROR_IS_VALUE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.ERROR_IS_VALUE.value <= 1'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.ERROR_IS_VALUE.load_next) begin
@@ -2025,8 +2057,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.NONE_IS_VALUE.next = next_c;
         field_combo.FORMAT_LAYOUT.NONE_IS_VALUE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.NONE_IS_VALUE.value <= 1'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.NONE_IS_VALUE.load_next) begin
@@ -2048,8 +2080,8 @@ module hmm_regs (
         field_combo.FORMAT_LAYOUT.SPECIAL_IS_VALUE.next = next_c;
         field_combo.FORMAT_LAYOUT.SPECIAL_IS_VALUE.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.FORMAT_LAYOUT.SPECIAL_IS_VALUE.value <= 1'h0;
         end else begin
             if(field_combo.FORMAT_LAYOUT.SPECIAL_IS_VALUE.load_next) begin
@@ -2071,8 +2103,8 @@ module hmm_regs (
         field_combo.WINDOW_BASE.PFN.next = next_c;
         field_combo.WINDOW_BASE.PFN.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.WINDOW_BASE.PFN.value <= 52'h0;
         end else begin
             if(field_combo.WINDOW_BASE.PFN.load_next) begin
@@ -2094,8 +2126,8 @@ module hmm_regs (
         field_combo.WINDOW_COUNT.COUNT.next = next_c;
         field_combo.WINDOW_COUNT.COUNT.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.WINDOW_COUNT.COUNT.value <= 36'h0;
         end else begin
             if(field_combo.WINDOW_COUNT.COUNT.load_next) begin
@@ -2120,8 +2152,8 @@ module hmm_regs (
         field_combo.COUNTER_LATCH.LATCH.next = next_c;
         field_combo.COUNTER_LATCH.LATCH.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.COUNTER_LATCH.LATCH.value <= 1'h0;
         end else begin
             if(field_combo.COUNTER_LATCH.LATCH.load_next) begin
@@ -2143,8 +2175,8 @@ module hmm_regs (
         field_combo.COUNTER_LATCH.IGNORED.next = next_c;
         field_combo.COUNTER_LATCH.IGNORED.load_next = load_next_c;
     end
-    always_ff @(posedge clk or negedge arst_n) begin
-        if(~arst_n) begin
+    always_ff @(posedge clk or negedge field_rst_n) begin
+        if(~field_rst_n) begin
             field_storage.COUNTER_LATCH.IGNORED.value <= 63'h0;
         end else begin
             if(field_combo.COUNTER_LATCH.IGNORED.load_next) begin
@@ -2191,6 +2223,7 @@ module hmm_regs (
             readback_data_var[1] = field_storage.CONTROL.COMMAND_ENABLE.value;
             readback_data_var[2] = field_storage.CONTROL.FAULT_ENABLE.value;
             readback_data_var[3] = field_storage.CONTROL.ENGINE_ENABLE.value;
+            readback_data_var[8] = field_storage.CONTROL.SOFT_RESET.value;
         end
         if(rd_mux_addr == 10'h18) begin
             readback_data_var[0] = hwif_in.STATUS.ENABLED.next;

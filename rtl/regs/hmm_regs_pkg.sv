@@ -487,10 +487,15 @@ package hmm_regs_pkg;
     } hmm_regs__CONTROL__ENGINE_ENABLE__out_t;
 
     typedef struct {
+        logic value;
+    } hmm_regs__CONTROL__SOFT_RESET__out_t;
+
+    typedef struct {
         hmm_regs__CONTROL__ENABLE__out_t ENABLE;
         hmm_regs__CONTROL__COMMAND_ENABLE__out_t COMMAND_ENABLE;
         hmm_regs__CONTROL__FAULT_ENABLE__out_t FAULT_ENABLE;
         hmm_regs__CONTROL__ENGINE_ENABLE__out_t ENGINE_ENABLE;
+        hmm_regs__CONTROL__SOFT_RESET__out_t SOFT_RESET;
     } hmm_regs__CONTROL__out_t;
 
     typedef struct {

@@ -131,9 +131,6 @@ module hmm_translate
 
   // ---- What client and device promise each other ------------------------------------------------
 
-  ReqStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      (req_valid_i && !req_ready_o) |=> (req_valid_i && $stable(req_i)))
-    else $error("a request was withdrawn or changed before it was taken");
   ReqIdFree: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (req_valid_i && req_ready_o) |->
       (!granted_i[req_i.id] && !(request_valid_q && request_q.id == req_i.id) &&

@@ -206,7 +206,7 @@ class _Finder:
                 yield child, context
 
     def _is_reset(self, node: Node) -> bool:
-        return self._source(node.predicate).replace(" ", "") in ("!rst_ni", "!rst_n")
+        return self._source(node.predicate).replace(" ", "") in ("!rst_ni", "!rst_n", "!inner_rst_ni")
 
     def _here(self, node: Node, context: _Context) -> None:
         """The changes of this very node."""

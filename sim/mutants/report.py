@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from models.errors import UserError
 from models.files import write_atomically
 from sim.console import console, progress
 from sim.mutants.run import OUT, MutantVerdict, MutationRun, draw_mutants, source_texts, stages_of
@@ -59,22 +60,30 @@ def result_data(seed: int, regression: str, run: MutationRun) -> dict[str, Any]:
     }
 
 
-def run_mutants(*, seed: int, draws: int, jobs: int, regression: str, json_file: Path | None) -> bool:
-    """Changes the RTL and tells; True if nothing survived. Errors: UserError if the unchanged design fails."""
+def run_mutants(
+    *, seed: int, draws: int, jobs: int, regression: str, json_file: Path | None, only: Sequence[int] = ()
+) -> bool:
+    """Changes the RTL and tells; True if nothing survived. `only`: numbers of the draws that are tried, all if empty.
+
+    Errors: UserError if the unchanged design fails, or a number was not drawn.
+    """
     texts = source_texts()
     packages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "rtl").rglob("*_pkg.sv"))]
     stages = stages_of(regression)
     mutants = draw_mutants(texts, packages, seed, draws)
+    unknown = [number for number in only if not 1 <= number <= draws]
+    if unknown:
+        raise UserError(f"Give numbers from 1 to {draws}; {unknown[0]} is not drawn.")
     target = json_file or OUT / f"seed-{seed}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    run = MutationRun(mutants, texts, jobs=jobs, note=lambda text: console.print(text, markup=False))
+    run = MutationRun(mutants, texts, jobs=jobs, only=only, note=lambda text: console.print(text, markup=False))
 
     def keep() -> None:
         """What is known by now stays, also if this process is killed."""
         data = json.dumps(result_data(seed, regression, run), indent=1) + "\n"
         write_atomically(target, data.encode())
 
-    with progress("changes", draws) as advance:
+    with progress("changes", len(run.verdicts)) as advance:
 
         def report(verdict: MutantVerdict) -> None:
             advance(1, f"{verdict.mutant.file}:{verdict.mutant.line} {verdict.result} {verdict.by}")
@@ -86,7 +95,7 @@ def run_mutants(*, seed: int, draws: int, jobs: int, regression: str, json_file:
     for verdict in run.alive:
         console.print(survivor_line(verdict), markup=False)
     console.print(
-        f"{draws} changes, {len(run.alive)} survived; seed {seed}; {run.build_seconds:.0f} s of processor time for"
+        f"{len(run.verdicts)} changes, {len(run.alive)} survived; seed {seed}; {run.build_seconds:.0f} s of processor time for"
         f" builds, {run.run_seconds:.0f} s for runs; {target}",
         markup=False,
     )

@@ -142,7 +142,7 @@ def stages_of(regression: str) -> list[Stage]:
 
 
 class MutationRun:
-    """Draws, builds, runs. Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors."""
+    """Builds all changes, and runs them or those whose numbers are in `only`. Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors."""
 
     def __init__(
         self,
@@ -151,9 +151,11 @@ class MutationRun:
         *,
         out: Path = OUT,
         jobs: int = 1,
+        only: Sequence[int] = (),
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.verdicts = {number: MutantVerdict(number, mutant) for number, mutant in enumerate(mutants, start=1)}
+        numbered = dict(enumerate(mutants, start=1))
+        self.verdicts = {number: MutantVerdict(number, numbered[number]) for number in only or numbered}
         self.build_seconds = 0.0
         self.run_seconds = 0.0
         self._out = out
@@ -162,7 +164,7 @@ class MutationRun:
         self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
         self._tree = out / "tree"
-        make_tree(self._tree, texts, {number: verdict.mutant for number, verdict in self.verdicts.items()})
+        make_tree(self._tree, texts, numbered)
 
     @property
     def alive(self) -> list[MutantVerdict]:

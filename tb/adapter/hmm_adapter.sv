@@ -52,6 +52,7 @@ module hmm_adapter #(
   output tb_pkg::response_t [Clients-1:1] rsp_o,
   input  logic              [Clients-1:1] rel_valid_i,
   input  tb_pkg::id_t       [Clients-1:1] rel_id_i,
+  output logic                            clients_reset_o,
   // Interrupt lines
   output logic irq_o,
   output logic irq_edge_o,
@@ -198,6 +199,7 @@ module hmm_adapter #(
     .rsp_o            (rsp),
     .rel_valid_i,
     .rel_id_i,
+    .clients_reset_o,
     .irq_o,
     .irq_edge_o,
     .probe_o          (probe)

@@ -118,3 +118,19 @@ void tb_release(unsigned long long cycle, unsigned char client, unsigned char id
   response->release_cycle = cycle;
   close_request(client, id);
 }
+
+// A soft reset of the device: the port's requests end, with whatever they have got so far.
+unsigned int tb_client_reset(unsigned long long cycle, unsigned char client) {
+  auto& clients = testbench().clients;
+  unsigned int unanswered = 0;
+  for (std::uint32_t id = 0; id < tb::kIds; ++id) {
+    const auto row = clients.ports[client].open[id];
+    if (row == tb::kNoRequest) continue;
+    auto& response = clients.responses[row];
+    if (!(response.done & tb::kDoneFinished)) ++unanswered;
+    response.release_cycle = cycle;
+    response.done |= tb::kDoneReset;
+    close_request(client, static_cast<std::uint8_t>(id));
+  }
+  return unanswered;
+}

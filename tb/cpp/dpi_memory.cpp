@@ -149,3 +149,5 @@ void tb_inner_grant(unsigned char id, unsigned long long pa, unsigned char write
 }
 
 void tb_inner_release(unsigned char id) { testbench().inner_grants[id] = {}; }
+
+void tb_inner_reset() { testbench().inner_grants.fill({}); }

@@ -114,6 +114,7 @@ enum Done : std::uint8_t {
   kDoneAccepted = 1,
   kDoneFinished = 2,
   kDoneReleased = 4,
+  kDoneReset = 8,
 };
 
 // Action::kind, as far as the memory serves it; tb/sv/tb_pkg.sv lists all.

@@ -16,6 +16,7 @@ from tb.scenarios.mixed import mixed
 from tb.scenarios.pitfalls import pitfalls
 from tb.scenarios.races import races
 from tb.scenarios.random_tables import pressure, random_tables
+from tb.scenarios.soft_resets import soft_resets
 
 Scenario = Callable[[int, dict[str, Any]], Case]
 
@@ -30,6 +31,7 @@ SCENARIOS: dict[str, Scenario] = {
     "races": races,
     "mixed": mixed,
     "pitfalls": pitfalls,
+    "soft_resets": soft_resets,
     "fences": fences,
     "bus_errors": bus_errors,
     "kernel_arrays": kernel_arrays,

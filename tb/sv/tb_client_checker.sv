@@ -15,7 +15,8 @@ module tb_client_checker
   input logic      rsp_ready_i,
   input response_t rsp_i,
   input logic      rel_valid_i,
-  input id_t       rel_id_i
+  input id_t       rel_id_i,
+  input logic      reset_i  // a soft reset of the device: nothing is open any more
 );
 
   // By id: a request waits for its response; a grant waits for its release; the request was a
@@ -35,6 +36,10 @@ module tb_client_checker
       asked_d[req_i.id]    = 1'b1;
       prefetch_d[req_i.id] = req_i.access == ACCESS_PREFETCH;
     end
+    if (reset_i) begin
+      asked_d   = '0;
+      granted_d = '0;
+    end
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -52,7 +57,8 @@ module tb_client_checker
   default clocking @(posedge clk_i); endclocking
   default disable iff (!rst_ni);
 
-  request_stable: assert property (req_valid_i && !req_ready_i |=> req_valid_i && $stable(req_i))
+  request_stable: assert property (
+      req_valid_i && !req_ready_i && !reset_i |=> reset_i || (req_valid_i && $stable(req_i)))
     else $error("client %0d: a request changed before it was taken", Client);
   request_id_free: assert property (req_valid_i |-> !asked_q[req_i.id] && !granted_q[req_i.id])
     else $error("client %0d: request under id %0d, which is busy", Client, req_i.id);
@@ -67,5 +73,7 @@ module tb_client_checker
   response_aborted_empty: assert property (
       rsp_valid_i && rsp_i.aborted |-> {rsp_i.pa, rsp_i.order, rsp_i.write, rsp_i.atomic, rsp_i.memory} == '0)
     else $error("device, client %0d: the ABORTED response of id %0d carries a translation", Client, rsp_i.id);
+  reset_silent: assert property (reset_i |-> !req_ready_i && !rsp_valid_i)
+    else $error("device, client %0d: the port takes or gives something in a soft reset", Client);
 
 endmodule

@@ -23,6 +23,7 @@ module tb_clients
   input  response_t [Clients-1:1] rsp_i,
   output logic      [Clients-1:1] rel_valid_o,
   output id_t       [Clients-1:1] rel_id_o,
+  input  logic                    clients_reset_i,  // a soft reset of the device
   // In this cycle the bytes of the request under rel_id_o move
   output logic      [Clients-1:1] data_valid_o,
   // Order between requests and the host's actions
@@ -64,6 +65,7 @@ module tb_clients
       .rel_valid_o          (rel_valid),
       .rel_id_o             (rel_id),
       .data_valid_o         (data_valid_o[i]),
+      .reset_i              (clients_reset_i),
       .actions_complete_i,
       .responses_complete_o (responses_complete[i]),
       .waits_by_plan_o      (waits_by_plan[i])
@@ -95,13 +97,15 @@ module tb_clients
       .rsp_ready_i (rsp_ready_o[i]),
       .rsp_i       (rsp_i[i]),
       .rel_valid_i (rel_valid_o[i]),
-      .rel_id_i    (rel_id_o[i])
+      .rel_id_i    (rel_id_o[i]),
+      .reset_i     (clients_reset_i)
     );
   end
 
   tb_inner_grants u_inner_grants (
     .clk_i,
     .rst_ni,
+    .reset_i (clients_reset_i),
     .probe_i
   );
 

@@ -38,11 +38,15 @@ package tb_dpi_pkg;
     input bit grant);
   import "DPI-C" function void tb_release(
     input longint unsigned cycle, input byte unsigned client, input byte unsigned id);
+  // Ends all requests of a port; returns how many of them had no response.
+  import "DPI-C" function int unsigned tb_client_reset(
+    input longint unsigned cycle, input byte unsigned client);
 
   // A client inside the device: what its data on the bus is judged by
   import "DPI-C" function void tb_inner_grant(
     input byte unsigned id, input longint unsigned pa, input bit write, input bit memory);
   import "DPI-C" function void tb_inner_release(input byte unsigned id);
+  import "DPI-C" function void tb_inner_reset();
 
   // Host
   import "DPI-C" function bit tb_fetch_action(

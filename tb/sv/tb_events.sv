@@ -21,6 +21,7 @@ module tb_events
   input response_t [Clients-1:1] rsp_i,
   input logic      [Clients-1:1] rel_valid_i,
   input id_t       [Clients-1:1] rel_id_i,
+  input logic                    reset_i,  // a soft reset
   // Device
   input probe_t       probe_i,
   input logic         irq_i,
@@ -36,7 +37,7 @@ module tb_events
   } asked_t;
 
   asked_t asked_q [Clients][Ids];  // what the request that was accepted last under an id asked for
-  logic   irq_q;
+  logic   irq_q, reset_q;
 
   // Client 0 is inside the device and shows at the probe.
   logic      [Clients-1:0] accepted, responded, released;
@@ -70,8 +71,12 @@ module tb_events
 
   always_ff @(posedge clk_i or negedge rst_ni) begin : p_events
     if (!rst_ni) begin
-      irq_q <= 1'b0;
+      irq_q   <= 1'b0;
+      reset_q <= 1'b0;
     end else begin
+      if (reset_i != reset_q) begin
+        tb_event(cycle_i, EVENT_SOFT_RESET, 8'd0, 8'd0, 8'd0, 8'd0, 32'd0, 64'd0, 64'd0, 64'(reset_i));
+      end
       if (probe_i.command_valid) begin
         log_command(EVENT_COMMAND);
         if (probe_i.command_drops) log_command(EVENT_INVALIDATION);
@@ -96,7 +101,8 @@ module tb_events
       if (irq_i && !irq_q) begin
         tb_event(cycle_i, EVENT_INTERRUPT, 8'd0, 8'd0, 8'd0, 8'd0, 32'd0, 64'd0, 64'd0, 64'd0);
       end
-      irq_q <= irq_i;
+      irq_q   <= irq_i;
+      reset_q <= reset_i;
       for (int unsigned i = 0; i < Clients; i++) begin
         if (accepted[i]) asked_q[i][req[i].id] <= '{pasid: req[i].pasid, va: req[i].va, access: req[i].access};
       end

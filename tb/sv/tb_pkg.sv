@@ -187,7 +187,8 @@ package tb_pkg;
     EVENT_FENCE        = 8'd6,
     EVENT_ACTION       = 8'd7,
     EVENT_INTERRUPT    = 8'd8,
-    EVENT_FAULT_RECORD = 8'd9
+    EVENT_FAULT_RECORD = 8'd9,
+    EVENT_SOFT_RESET   = 8'd10
   } event_e;
 
   typedef enum logic [7:0] {

@@ -154,7 +154,7 @@ module tb_top
   response_t [Clients-1:1] rsp;
   id_t       [Clients-1:1] rel_id;
   count_t                  responses_complete, actions_complete;
-  logic                    client_progress, client_waits, host_waits;
+  logic                    client_progress, client_waits, host_waits, clients_reset;
   probe_t                  probe;
 
   tb_clients #(
@@ -173,6 +173,7 @@ module tb_top
     .rsp_i                (rsp),
     .rel_valid_o          (rel_valid),
     .rel_id_o             (rel_id),
+    .clients_reset_i      (clients_reset),
     .data_valid_o         (data_valid),
     .actions_complete_i   (actions_complete),
     .responses_complete_o (responses_complete),
@@ -387,6 +388,7 @@ module tb_top
     .rsp_o           (rsp),
     .rel_valid_i     (rel_valid),
     .rel_id_i        (rel_id),
+    .clients_reset_o (clients_reset),
     .irq_o,
     .irq_edge_o,
     .probe_o         (probe)
@@ -408,6 +410,7 @@ module tb_top
     .rsp_i         (rsp),
     .rel_valid_i   (rel_valid),
     .rel_id_i      (rel_id),
+    .reset_i       (clients_reset),
     .probe_i       (probe),
     .irq_i         (irq_o),
     .done_i        (action_done),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client of one port: performs its requests of the case's array in order, keeps each grant for
 // as long as the request's record says, and releases it; the request's data move in the cycle of
-// the release. When what becomes valid is said in tb/records.py. Does not wait for Python, and does
+// the release. A soft reset of the device ends what was accepted; a request that was not is offered
+// anew, under another id. When what becomes valid is said in tb/records.py. Does not wait for Python, and does
 // not judge answers: the checker and the scoreboard do.
 
 module tb_transactor
@@ -24,6 +25,7 @@ module tb_transactor
   output logic      rel_valid_o,
   output id_t       rel_id_o,
   output logic      data_valid_o,  // in this cycle the bytes of the request under rel_id_o move
+  input  logic      reset_i,       // a soft reset of the device
   // Order between requests and the host's actions
   input  count_t    actions_complete_i,
   output count_t    responses_complete_o,
@@ -55,7 +57,8 @@ module tb_transactor
 
   logic accepted, responded, granted, resting;
 
-  assign req_valid_o          = held_q && named_q && (pause_q == '0) && (actions_complete_i >= after_action_q);
+  assign req_valid_o          = held_q && named_q && (pause_q == '0) && (actions_complete_i >= after_action_q) &&
+      !reset_i;
   assign req_o                = request_q;
   assign rsp_ready_o          = 1'b1;  // room for a response is reserved before its request is made
   assign rel_valid_o          = rel_valid_q;
@@ -168,6 +171,15 @@ module tb_transactor
           request_q.id <= id;
           last_id_q    <= id;
         end
+      end
+      if (reset_i) begin
+        responses_complete_q <= responses_complete_q + tb_client_reset(cycle_i, 8'(Client));
+        releases             = {};
+        release_pending_q    <= 1'b0;
+        rel_valid_q          <= 1'b0;
+        data_valid_q         <= 1'b0;
+        busy                 = '0;
+        named                = 1'b0;
       end
       busy_q  <= busy;
       held_q  <= held;

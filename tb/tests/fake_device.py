@@ -17,8 +17,8 @@ from models.registers import Register
 from models.structures import COMMAND_BYTES, Access, Opcode, Reason, unpack_command
 from tb.case import Case, CaseResult, fill_memory
 from tb.commands import is_malformed
-from tb.record_checks import ANSWERED
 from tb.records import ACTION_RESULT_DTYPE, EVENT_DTYPE, RESPONSE_DTYPE, ActionKind, Done, EventKind
+from tb.soft_resets import ANSWERED
 from tb.versions import Answer, answer_at
 
 HIT_CYCLES = 1
