@@ -8,6 +8,7 @@ Initial values and seeds are the same in all, so that the same case gives the sa
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -15,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import yaml
 from filelock import FileLock
 
 from models.errors import UserError
 from sim import toolchain
-from sim.paths import ROOT, SIM_DATA
+from sim.paths import ROOT
+from tb.configurations import named_configuration
 
 Flavour = Literal["fast", "checked"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
@@ -69,21 +70,38 @@ class Design:
         return self.root / "build" / "simulators"
 
 
+FLAGS = re.MULTILINE | re.DOTALL
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+PARAMETER = re.compile(r"(\w+)\s*=(?!=)")
+"""A parameter in the header of a module: the name before its value."""
 SOURCE_SUFFIXES = {".sv", ".svh", ".v", ".vh", ".vlt", ".f", ".cpp", ".cc", ".c", ".h", ".hpp"}
 
 
-def configurations() -> dict[str, dict[str, int]]:
-    """Named configurations: parameters of the top level by name."""
-    loaded: dict[str, dict[str, int]] = yaml.safe_load((SIM_DATA / "configurations.yaml").read_text(encoding="utf-8"))
-    return loaded
+def top_parameters(design: Design) -> list[str]:
+    """Names of the parameters of a design's top, in its order. Errors: UserError if no source has that module."""
+    header = re.compile(rf"^module\s+{re.escape(design.top)}\b(?:\s*import[^;]*;)*\s*(?:#\s*\((.*?)\)\s*)?\(", FLAGS)
+    for path in source_files(design):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".sv" else ""
+        found = header.search(COMMENT.sub("", text))
+        if found is not None:
+            return PARAMETER.findall(found.group(1) or "")
+    raise UserError(f"No source in {', '.join(design.source_folders)} has the module {design.top}.")
 
 
-def configuration_parameters(name: str) -> dict[str, int]:
-    """Parameters of one configuration. Errors: UserError listing the known ones."""
-    known = configurations()
-    if name not in known:
-        raise UserError(f"There is no configuration {name}; choose one of {', '.join(sorted(known))}.")
-    return known[name]
+def configuration_parameters(name: str, design: Design) -> dict[str, int]:
+    """Parameters of one configuration.
+
+    Errors: UserError listing the known configurations, or naming a parameter that the design's top does not have.
+    """
+    parameters = dict(named_configuration(name).parameters)
+    known = top_parameters(design)
+    for parameter in parameters:
+        if parameter not in known:
+            raise UserError(
+                f"Configuration {name} sets {parameter}, but {design.top} has no such parameter; it has "
+                f"{', '.join(known)}."
+            )
+    return parameters
 
 
 def source_files(design: Design) -> list[Path]:
@@ -193,7 +211,7 @@ def build(flavour: Flavour, configuration: str | None = "default", design: Desig
     design = design or Design()
     if " " in str(design.root):
         raise UserError(f"The path {design.root} has a space in it, which make cannot build in; move the project.")
-    flags = build_flags(design, flavour, configuration_parameters(configuration) if configuration else {})
+    flags = build_flags(design, flavour, configuration_parameters(configuration, design) if configuration else {})
     name = "-".join(filter(None, [design.name, flavour, configuration]))
     final = design.output / f"{name}-{content_key(design, flags)}"
     executable = final / EXECUTABLE

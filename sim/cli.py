@@ -20,6 +20,7 @@ EXIT_BAD_INPUT = 2
 
 RECORD = "record"
 REGRESS = "regress"
+BENCH = "bench"
 
 
 class Commands(click.Group):
@@ -27,7 +28,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        return sorted([*super().list_commands(ctx), RECORD, REGRESS])
+        return sorted([*super().list_commands(ctx), BENCH, RECORD, REGRESS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name."""
@@ -39,6 +40,10 @@ class Commands(click.Group):
             from sim.regression.command import regress_command
 
             return regress_command
+        if cmd_name == BENCH:
+            from sim.bench import bench_command
+
+            return bench_command
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(

@@ -126,7 +126,7 @@ def keep_arrays(directory: Path, result: CaseResult) -> None:
 async def run_entry(environment: Environment, entry: CaseEntry, spec: Spec, directory: Path) -> dict[str, Any]:
     """Runs and checks one case; returns what result.json holds. Errors: UserError for a case that makes no sense."""
     case = entry.load()
-    result = await environment.run(case, spec.path)
+    result = await environment.run(case, spec.path, device_events=bool(case.parameters.get("device_events", False)))
     saved = directory / "case"
     # A scenario with parameters is more than its name and seed say: then the saved case is what runs again.
     target: Path | None = entry.directory if entry.directory is not None else (saved if entry.parameters else None)

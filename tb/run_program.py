@@ -22,6 +22,8 @@ from models.errors import UserError
 from models.formats import EntryFormat
 from models.program_recording import load_program
 from models.program_replay import PlanOptions, ReplayPlan, make_plan
+from tb.case import DEFAULT_CONFIGURATION
+from tb.configurations import named_configuration
 from tb.failure import WAVES_BEFORE
 from tb.program_bench import ProgramMachine, ProgramSettings
 from tb.run_cases import PROGRESS_MARK, tell, write_json
@@ -34,8 +36,8 @@ DEFAULT_EVERY = 400
 SHOWN_LINES = 5
 TOLD_SHARE = 50
 """Progress is told that often."""
-LANES = 3
-"""The engine, and the two client ports of the default configuration."""
+LANES = 1 + named_configuration(DEFAULT_CONFIGURATION).ports
+"""The engine, and the client ports of the default configuration."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from models.arrays import PAGE_SHIFT, Flags
 from models.golden_mmu import PERMISSION_ATOMIC, PERMISSION_WRITE, STATUS_ABORTED, STATUS_OK, GoldenMmu, Outcomes
 from models.physical_memory import OWNER_CLASS_MASK, Owner, PhysicalMemory
 from models.structures import Access, Reason
+from tb.bench.check import bench_figures
 from tb.case import Case, CaseResult, fill_memory
 from tb.commands import Command, Commands, follow_commands
 from tb.data_checks import HOST_RANK, DataMemory, OtherAccess, replay_data
@@ -43,7 +44,7 @@ class Verdict:
 
     `cut_off`: requests that a soft reset ended before they had an answer.
     `invariants`: the name of what each kept failure broke. `reasons`: answers by name of their reason, "OK" for
-    translations.
+    translations. `figures`: what a case of the bench measures.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Verdict:
     invariants: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
     cut_off: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -83,6 +85,9 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
         finished = np.flatnonzero(answered(result.responses))
         wrong = _check_answers(case, result, commands, finished)
     failures += wrong + _check_data(case, result)
+    # Of a case that went wrong, cycles say nothing.
+    figures, below = bench_figures(case, result) if not failures else ({}, [])
+    failures += below
     reasons = np.bincount(result.responses["reason"][finished], minlength=len(Reason)).tolist()
     return Verdict(
         name=case.name,
@@ -101,6 +106,7 @@ def check_case(case: Case, result: CaseResult, target: str | None = None) -> Ver
         invariants=[failure.invariant for failure in failures[:MOST_FAILURES]],
         parameters=case.parameters,
         cut_off=int(unanswered(result.responses).sum()),
+        figures=figures,
     )
 
 

@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from models.errors import UserError
 from models.formats import load_formats
 from sim.benches import BENCHES, DEVICE
-from sim.build import Flavour, configurations
+from sim.build import Flavour
 from sim.paths import ROOT, SIM_DATA
 from sim.regression.case import RegressionCase
 from tb.case import CASE_FILE, DEFAULT_CONFIGURATION, Case
+from tb.configurations import configurations
 from tb.scenarios import SCENARIOS
 
 REGRESSIONS = SIM_DATA / "regressions"

@@ -10,12 +10,14 @@ import pytest
 
 from models.errors import UserError
 from sim import build as build_module
-from sim.build import Design, build, build_by_name, configurations, content_key, first_error
+from sim.build import Design, build, build_by_name, content_key, first_error
 from sim.simulation import WAVES_DIRECTORY, SimulationOutcome, read_results, simulate
+from tb.configurations import named_configuration
 
 COUNTER = """\
 module tb_top #(
-    parameter int unsigned VaBits = 1, Clients = 1, TlbEntries = 1, ContextEntries = 1, FenceDepth = 1, Step = 1
+    parameter int unsigned VaBits = 1, Clients = 1, TlbEntries = 1, ContextEntries = 1, FaultSlots = 1,
+    parameter int unsigned FenceDepth = 1, Step = 1
 ) (input logic clk, input logic rst_n, output logic [15:0] count, output logic [15:0] entries);
   assign entries = 16'(TlbEntries);
   always_ff @(posedge clk or negedge rst_n) if (!rst_n) count <= '0; else count <= count + 16'(Step);
@@ -167,7 +169,7 @@ def test_build_configuration_reaches_the_top(counter: Design, tmp_path: Path) ->
     Checking: the top sees its number of entries.
     Covers: BUILD-CONFIGURATION.
     """
-    entries = configurations()["tiny"]["TlbEntries"]
+    entries = named_configuration("tiny").parameters["TlbEntries"]
     executable = build("fast", "tiny", counter)
     outcome = simulate(
         executable,
@@ -193,7 +195,7 @@ def test_build_error_is_one_sentence(counter: Design) -> None:
     finally:
         source.write_text(COUNTER)
     assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="no configuration huge; choose one of default, tiny, va57"):
+    with pytest.raises(UserError, match="no configuration huge; choose one of default, large, tiny, va57"):
         build("fast", "huge", counter)
     with pytest.raises(UserError, match="no build quick; choose one of fast, checked"):
         build_by_name("quick")

@@ -51,7 +51,7 @@ def _assert_one_sentence(done: subprocess.CompletedProcess[str], *said: str) -> 
         (["run", "smoke", "--build", "fast", "--waves"], ["fast", "no waves"]),
         (["run", "smoke", "--path", "express"], ["express", "batch, agent"]),
         (["runn", "smoke"], ["runn", "list, picture, races, record, regress, run"]),
-        (["build", "--configuration", "huge"], ["huge", "default, tiny, va57"]),
+        (["build", "--configuration", "huge"], ["huge", "default, large, tiny, va57"]),
         (["test", "--jobs", "1", "no_test_is_called_this"], ["no_test_is_called_this"]),
         (["break", "--paths", "docs"], ["docs"]),
         (["picture", "sunset"], ["sunset", "choose fault"]),

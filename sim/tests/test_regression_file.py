@@ -97,7 +97,7 @@ def test_regression_line_of_saved_cases(tmp_path: Path) -> None:
         ("  - scenario: smoke\n    builds: [quick]\n", ["own.yaml:4: cases.0.builds.0", "'fast' or 'checked'"]),
         ("  - {scenario: smoke, seeds: 0}\n", ["own.yaml:3", "from 1 on"]),
         ("  - {scenario: smoke, seeds: [1, -1]}\n", ["own.yaml:3", "seeds"]),
-        ("  - {scenario: smoke, configurations: [huge]}\n", ["own.yaml:3", "configuration huge", "default, tiny"]),
+        ("  - {scenario: smoke, configurations: [huge]}\n", ["own.yaml:3", "configuration huge", "default, large"]),
         ("  - {scenario: smoke, formats: [none_such]}\n", ["own.yaml:3", "format none_such"]),
         ("  - {scenario: smoke, builds: []}\n", ["own.yaml:3", "no case"]),
         ("  - {scenario: smoke, saved: x}\n", ["own.yaml:3", "one of scenario, saved and module"]),

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from sim.build import Flavour, build, configurations
+from sim.build import Flavour, build
 from sim.simulation import read_summaries, simulate, write_spec
 from tb.scenarios import SCENARIOS
-from tb.scenarios.builder import PORTS, VA_BITS
 
 SEEDS: dict[str, int] = {
     "smoke": 2,
@@ -105,16 +104,6 @@ def test_scenarios_pass_in_other_configurations(tmp_path: Path, seed: int, confi
     assert all(verdict["checked"] + verdict["cut_off"] == verdict["requests"] for verdict in verdicts)
     cut_off = {verdict["name"] for verdict in verdicts if verdict["cut_off"]}
     assert cut_off == {"soft_resets"}
-
-
-def test_builder_knows_the_configurations() -> None:
-    """
-    Stimulus: The configurations that can be built, and the widths and client ports that scenarios take them to have.
-    Checking: They are the same.
-    Covers: SCENARIO-CONFIGURATION
-    """
-    assert {name: parameters["VaBits"] for name, parameters in configurations().items()} == VA_BITS
-    assert {name: parameters["Clients"] - 1 for name, parameters in configurations().items()} == PORTS
 
 
 @pytest.mark.simulation

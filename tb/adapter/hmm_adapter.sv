@@ -7,6 +7,7 @@ module hmm_adapter #(
   parameter int unsigned Clients        = 2,  // client 0 included, which has no port
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
+  parameter int unsigned FaultSlots     = 64,
   parameter int unsigned FenceDepth     = 4
 ) (
   input  logic clk_i,
@@ -137,6 +138,7 @@ module hmm_adapter #(
     .VaBits         (VaBits),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
+    .FaultSlots     (FaultSlots),
     .FenceDepth     (FenceDepth)
   ) u_device (
     .clk_i,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tb.case import Case
+from tb.scenarios.bench import bench
 from tb.scenarios.clients import clients
 from tb.scenarios.directed import levels, reasons, smoke
 from tb.scenarios.fences import bus_errors, fences
@@ -35,5 +36,6 @@ SCENARIOS: dict[str, Scenario] = {
     "fences": fences,
     "bus_errors": bus_errors,
     "kernel_arrays": kernel_arrays,
+    "bench": bench,
 }
 """What `python -m sim run` knows, and what a list of cases may name."""

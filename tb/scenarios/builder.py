@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from models.arrays import PAGE_BYTES, WORD_BYTES, Words
 from models.device_tables import DeviceTables
 from models.entries import none_word
-from models.errors import UserError
 from models.formats import EntryFormat, format_by_name, load_format_file, require_consistent
 from models.geometry import DIRECTORY_BYTES
 from models.golden_mmu import GoldenMmu
@@ -27,14 +26,11 @@ from tb.case import (
     MemorySettings,
     image_of,
 )
+from tb.configurations import named_configuration
 from tb.host_script import LAST_ADDRESS, HostScript, join_requests
 from tb.records import DATA_BYTES, RequestData, Requests
 
 NO_RING = None
-VA_BITS: dict[str, Literal[48, 57]] = {"default": 48, "tiny": 48, "va57": 57}
-"""Width of a virtual address in each configuration of the device."""
-PORTS: dict[str, int] = {"default": 2, "tiny": 1, "va57": 2}
-"""External client ports of each configuration: they are numbered from 1."""
 
 
 def chosen_format(text: str) -> EntryFormat:
@@ -49,7 +45,7 @@ def chosen_format(text: str) -> EntryFormat:
 class CaseBuilder:
     """One case in the making.
 
-    Attributes: `memory`, what it holds when the case begins; `tables`, built in it; `script`, what the host does, of
+    Attributes: `device`, the configuration that it is for; `memory`, what it holds when the case begins; `tables`, built in it; `script`, what the host does, of
     which the set-up is written already; `requests`, in order.
     """
 
@@ -74,13 +70,12 @@ class CaseBuilder:
         """
         self.parameters = dict(parameters or {})
         self.configuration = str(self.parameters.get("configuration", DEFAULT_CONFIGURATION))
-        if self.configuration not in VA_BITS:
-            raise UserError(f"There is no configuration {self.configuration}; choose one of {', '.join(VA_BITS)}.")
+        self.device = named_configuration(self.configuration)
         self.name = name
         self.seed = seed
         self.format = fmt
         self.window = window
-        self.va_bits = VA_BITS[self.configuration]
+        self.va_bits = self.device.va_bits
         self.settings = settings or MemorySettings()
         self.interrupt_enable = interrupt_enable
         self.watchdog_cycles = watchdog_cycles
@@ -112,7 +107,7 @@ class CaseBuilder:
 
     def spread(self, requests: Requests, rng: np.random.Generator) -> Requests:
         """The requests with a drawn port for each."""
-        requests["client"] = rng.integers(1, PORTS[self.configuration] + 1, size=requests.size)
+        requests["client"] = rng.integers(1, self.device.ports + 1, size=requests.size)
         return requests
 
     @property

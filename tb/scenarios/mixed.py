@@ -37,7 +37,6 @@ HOT_SLOTS = 4
 """Blocks of each array in which changes and requests meet."""
 LATENCIES = (MemorySettings(read_latency=(1, 1), write_latency=(1, 1)), MemorySettings(read_latency=(0, 30)), None)
 """Three memories: quick, wide, and one that is drawn."""
-PORTS = {"default": 2, "tiny": 1, "va57": 2}
 ACCESSES = (Access.READ, Access.READ, Access.WRITE, Access.ATOMIC, Access.PREFETCH)
 ON = registers.CONTROL_ENABLE.mask
 COMMANDS_ON = registers.CONTROL_COMMAND_ENABLE.mask
@@ -327,7 +326,7 @@ def mixed(seed: int, parameters: dict[str, Any]) -> Case:
         host.link(pasid, base + (1 << span_bits(1)), block=int(rng.integers(1, 4)))
         host.link(pasid, base + (1 << span_bits(2)), level=2, page_shift=int(rng.integers(18, 28)))
     counts = int(parameters.get("steps", STEPS)), int(parameters.get("requests", REQUESTS))
-    plan = draw_plan(seed, *counts, PORTS[builder.configuration], len(host.arrays))
+    plan = draw_plan(seed, *counts, builder.device.ports, len(host.arrays))
     kept_steps = _numbers(parameters, "keep_steps", counts[0])
     kept_asks = _numbers(parameters, "keep_requests", counts[1])
     asks = [ask for ask in plan.asks if ask.number in kept_asks]

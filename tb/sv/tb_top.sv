@@ -15,9 +15,10 @@ module tb_top
   import tb_pkg::*;
 #(
   parameter int unsigned VaBits         = 48,
-  parameter int unsigned Clients        = 3,  // client 0 included, which is inside the device
+  parameter int unsigned Clients        = 5,  // client 0 included, which is inside the device
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
+  parameter int unsigned FaultSlots     = 64,
   parameter int unsigned FenceDepth     = 4
 ) (
   input  logic        clk,
@@ -346,6 +347,7 @@ module tb_top
     .Clients        (Clients),
     .TlbEntries     (TlbEntries),
     .ContextEntries (ContextEntries),
+    .FaultSlots     (FaultSlots),
     .FenceDepth     (FenceDepth)
   ) u_adapter (
     .clk_i           (clk),

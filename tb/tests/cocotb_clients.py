@@ -13,7 +13,8 @@ from cocotb.handle import SimHandleBase
 from models.arrays import PAGE_BYTES
 from models.physical_memory import Owner, PhysicalMemory
 from models.structures import Access
-from tb.case import Case, CaseResult, MemorySettings
+from tb.case import DEFAULT_CONFIGURATION, Case, CaseResult, MemorySettings
+from tb.configurations import named_configuration
 from tb.environment import Environment, make_settings
 from tb.host_script import When, make_requests
 from tb.records import (
@@ -29,7 +30,7 @@ from tb.records import (
 from tb.scenarios import SCENARIOS
 from tb.scenarios.builder import CaseBuilder
 from tb.scoreboard import check_case
-from tb.tests.small_case import FIRST_PFN, PASID, page_va, small_builder
+from tb.tests.small_case import FIRST_PFN, PASID, hot_pages_case, page_va, small_builder
 
 STAMP = 0x1122_3344_5566_7788
 HOLD = 100
@@ -81,26 +82,29 @@ async def run_data(dut: SimHandleBase, builder: CaseBuilder, requests: Requests,
 @cocotb.test()
 async def test_ports_have_own_ids(dut: SimHandleBase) -> None:
     """
-    Stimulus: 40 requests on each of two ports, with holds so long that every id of both is busy at once.
-    Checking: each port uses ids 0 to 31 in its own order; all 64 grants are open at one time; the event log names the
+    Stimulus: 40 requests for cached pages on each of two ports, with holds so long that every id of both is busy at once.
+    Checking: each port uses its 32 ids in its own order; all 64 grants are open at one time; the event log names the
         port of each response and release, and of one cycle the lower one first.
     Covers: CLIENTS-IDS, CLIENTS-LOG
     """
-    builder = small_builder("two-ports")
     va = np.array([page_va(row // 2 % 8) for row in range(80)], dtype=np.uint64)
     client = np.arange(80) % 2 + 1
-    builder.ask(make_requests(va, PASID, hold=2000, client=client, after_action=len(builder.script)))
-    case = builder.build()
+    # The ports shift against each other, so that they meet whatever the device does.
+    pause = np.where(client == 1, np.arange(80) // 2 % 3, 0)
+    own = make_requests(va, PASID, hold=2000, pause=pause, client=client)
+    case, warm = hot_pages_case("two-ports", own)
     result = await Environment(dut).run(case)
     verdict = check_case(case, result)
     assert verdict.passed, verdict.lines[0]
+    responses = result.responses[warm:]
     for port in (1, 2):
-        rows = result.responses[case.requests["client"] == port]
-        assert rows["id"][:32].tolist() == list(range(32))
-    first = result.responses[:64]
+        rows = responses[client == port]
+        used = warm if port == 1 else 0
+        assert rows["id"][:32].tolist() == [(used + place) % 32 for place in range(32)]
+    first = responses[:64]
     assert int(first["finish_cycle"].max()) < int(first["release_cycle"].min())
     logged = result.events[np.isin(result.events["kind"], [EventKind.TRANSLATION, EventKind.GRANT_END])]
-    assert np.bincount(logged["client"]).tolist() == [0, 80, 80]
+    assert np.bincount(logged["client"]).tolist() == [0, 80 + 2 * warm, 80]
     same = (np.diff(logged["cycle"].astype(np.int64)) == 0) & (np.diff(logged["kind"].astype(int)) == 0)
     assert same.any()
     assert (np.diff(logged["client"].astype(int))[same] > 0).all()
@@ -114,12 +118,14 @@ async def test_port_unknown(dut: SimHandleBase) -> None:
     Covers: CLIENTS-UNKNOWN
     """
     environment = Environment(dut)
-    for client in (0, 3):
+    ports = named_configuration(DEFAULT_CONFIGURATION).ports
+    for client in (0, ports + 1):
         builder = small_builder("unknown-port")
         requests = make_requests([page_va(0), page_va(1)], PASID, client=[1, client], after_action=len(builder.script))
         builder.ask(requests)
         result = await environment.run(builder.build())
-        assert result.assertion_failure == f"request 1 names client {client}, which has no port: there are ports 1 to 2"
+        text = f"request 1 names client {client}, which has no port: there are ports 1 to {ports}"
+        assert result.assertion_failure == text
 
 
 @cocotb.test()

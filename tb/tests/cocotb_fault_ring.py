@@ -16,21 +16,21 @@ from models.structures import Access, Opcode, Reason, pack_command, pack_context
 from tb.case import MemorySettings
 from tb.live_device import one_action
 from tb.records import ActionKind, EventKind
-from tb.tests.fault_bench import WORDS, FaultBench, good_word
+from tb.tests.fault_bench import SLOTS, WORDS, FaultBench, good_word
 from tb.tests.small_case import PASID
 
 FULL = registers.INTERRUPT_CAUSE_FAULT_FULL.mask
 STORM_PAGES = 12
 STORM_FAULTS = 240
-SLOTS = 16
+NONE_PAGES = SLOTS + 8
 
 
 async def begin(
     dut: SimHandleBase, name: str, *, fault_log2: int, settings: MemorySettings | None = None, seed: int = 1
 ) -> FaultBench:
-    """A bench that runs; the entries of the first 20 pages are NONE."""
+    """A bench that runs; the entries of the first NONE_PAGES pages are NONE."""
     bench = FaultBench(dut, name, fault_log2=fault_log2)
-    for page in range(20):
+    for page in range(NONE_PAGES):
         bench.set_entry(page, WORDS[Reason.NOT_PRESENT])
     await bench.start(settings, seed=seed)
     return bench
@@ -133,14 +133,14 @@ async def test_fault_buffer_full(dut: SimHandleBase) -> None:
     Covers: FAULT-BUFFER-FULL, FAULT-REPLAY
     """
     bench = await begin(dut, "buffer", fault_log2=4)
-    places = [bench.ask(page) for page in range(SLOTS)]
+    places = bench.ask_in_turn(SLOTS)
     records = await bench.records(SLOTS)
-    await bench.expect_aborted(bench.ask(19, Access.PREFETCH), Reason.NOT_PRESENT)
-    extra = bench.ask(16)
+    await bench.expect_aborted(bench.ask(SLOTS + 3, Access.PREFETCH), Reason.NOT_PRESENT)
+    extra = bench.ask(SLOTS)
     await bench.quiet()
     assert bench.waits(extra, *places)
     assert (await bench.counters())["records"] == SLOTS
-    for page in range(17):
+    for page in range(SLOTS + 1):
         await bench.store_entry(page, good_word(page))
     await bench.resume(*[record.tag for record in records])
     for page, place in enumerate([*places, extra]):

@@ -11,12 +11,13 @@ from models.fault_records import cancel_command, replay_all_command, resume_comm
 from models.registers import Register
 from models.structures import Access, Reason
 from tb.records import EventKind
-from tb.tests.fault_bench import WORDS, FaultBench, good_word
+from tb.tests.fault_bench import SLOTS, WORDS, FaultBench, good_word
 from tb.tests.fault_meetings import TAG_STEP, Meetings, one
 from tb.tests.small_case import PAGE_BYTES, PASID, page_va
 
-SLOTS = 16
 ROUNDS = 270
+ROUNDS_TO_FILL = 8
+"""Quiet times until every request that has room waits."""
 
 
 def answer(kind: str, tag: int, page: int) -> Words:
@@ -200,9 +201,9 @@ async def test_meeting_everything_full(dut: SimHandleBase) -> None:
     for page in range(pages):
         bench.set_entry(page, WORDS[Reason.NOT_PRESENT])
     await bench.start()
-    places = [bench.ask(page) for page in range(pages)]
-    await bench.quiet()
-    await bench.quiet()
+    places = bench.ask_in_turn(pages)
+    for _ in range(ROUNDS_TO_FILL):
+        await bench.quiet()
     assert (await bench.counters())["records"] == 2
     await bench.port.submit(one(replay_all_command()))
     await bench.port.fence()

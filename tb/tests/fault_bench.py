@@ -12,8 +12,9 @@ from models import registers
 from models.fault_records import FaultRecord, resume_command
 from models.registers import Register
 from models.structures import Access, Reason
-from tb.case import MemorySettings
-from tb.host_script import make_requests
+from tb.case import DEFAULT_CONFIGURATION, MemorySettings
+from tb.configurations import named_configuration
+from tb.host_script import FIRST_PORT, make_requests
 from tb.live_device import LiveDevice, join_actions, one_action
 from tb.records import ActionKind, EventKind, Events, Responses
 from tb.rtl_device_port import PortSettings, RtlDevicePort
@@ -41,6 +42,9 @@ COUNTERS = {
     "ignored": Register.COUNTER_IGNORED,
     "unrecorded": Register.COUNTER_UNRECORDED,
 }
+DEVICE = named_configuration(DEFAULT_CONFIGURATION)
+SLOTS = DEVICE.fault_slots
+"""Places for requests that wait."""
 QUIET_CYCLES = 300
 """Long enough for everything that does not wait for the host."""
 
@@ -76,13 +80,21 @@ class FaultBench:
         words = np.array([word], dtype=np.uint64)
         await self.port.store_words(self.tables.entry_address(PASID, page_va(page)), words)
 
-    def ask(self, page: int, access: Access = Access.READ, *, offset: int = OFFSET, hold: int = 0) -> int:
+    def ask(
+        self, page: int, access: Access = Access.READ, *, offset: int = OFFSET, hold: int = 0, client: int = FIRST_PORT
+    ) -> int:
         """Makes a request; returns its place."""
-        return self.ask_va(page_va(page) + offset, access, hold=hold)
+        return self.ask_va(page_va(page) + offset, access, hold=hold, client=client)
 
-    def ask_va(self, va: int, access: Access = Access.READ, *, pasid: int = PASID, hold: int = 0) -> int:
+    def ask_va(
+        self, va: int, access: Access = Access.READ, *, pasid: int = PASID, hold: int = 0, client: int = FIRST_PORT
+    ) -> int:
         """Makes a request; returns its place."""
-        return self.device.ask(make_requests(va, pasid, access, hold=hold))[0]
+        return self.device.ask(make_requests(va, pasid, access, hold=hold, client=client))[0]
+
+    def ask_in_turn(self, pages: int) -> list[int]:
+        """A request for each of the first `pages` pages, the ports in turn, as one alone has not enough ids."""
+        return [self.ask(page, client=FIRST_PORT + page % DEVICE.ports) for page in range(pages)]
 
     async def records(self, count: int, limit: int = 5000) -> list[FaultRecord]:
         """Takes `count` records as they come. Errors: AssertionError if they do not."""

@@ -29,11 +29,13 @@ from models.structures import COMMAND_BYTES, Access, Reason
 from tb.host_script import make_requests
 from tb.live_device import join_actions, loads, one_action, stores
 from tb.records import ActionKind, Actions
-from tb.tests.fault_bench import FaultBench, good_word
+from tb.tests.fault_bench import SLOTS, FaultBench, good_word
 from tb.tests.small_case import FIRST_VA, PAGE_BYTES, PASID, page_va
 
-SLOTS = 16
-"""Places for requests that wait."""
+IDS = 32
+"""Ids of a port."""
+ROOM = min(IDS, SLOTS)
+"""Requests of the one port that can wait: each needs an id of the port, and a place."""
 COMMAND_LOG2 = 3
 MOST_ANSWERS = 6
 """Answers at a time: their commands fit into the ring."""
@@ -83,7 +85,7 @@ class StormModel:
             number = self.pages[place]
             if number in self.repaired:
                 self.outcomes[place] = True
-            elif self.waiting < SLOTS:
+            elif self.waiting < ROOM:
                 self.missing[number].waiting[place] = self.accesses[place]
                 self._fault(1)
             else:
