@@ -28,8 +28,8 @@ module hmm_line_decoder
   logic         small_slots, own_small;
 
   assign vpn         = {12'd0, va_i[63:12]};
-  assign index       = 3'(va_i >> array_i.page_shift);
   assign span        = span_order(array_i.level);
+  assign index       = 3'((va_i & low_ones({1'b0, span + 6'd12})) >> array_i.page_shift);
   assign small_slots = (array_i.page_shift == 6'd12);
 
   hmm_entry_decoder u_own (

@@ -17,6 +17,12 @@ module tb_top
   parameter int unsigned VaBits         = 48,
   parameter int unsigned Clients        = 5,  // client 0 included, which is inside the device
   parameter int unsigned TlbEntries     = 16,
+  parameter int unsigned SharedSets     = 64,
+  parameter int unsigned SharedWays     = 4,
+  parameter int unsigned LargeEntries   = 16,
+  parameter int unsigned DirectoryEntries = 64,
+  parameter int unsigned TableEntries   = 8,
+  parameter int unsigned Walks          = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FaultSlots     = 64,
   parameter int unsigned FenceDepth     = 4
@@ -346,6 +352,12 @@ module tb_top
     .VaBits         (VaBits),
     .Clients        (Clients),
     .TlbEntries     (TlbEntries),
+    .SharedSets     (SharedSets),
+    .SharedWays     (SharedWays),
+    .LargeEntries   (LargeEntries),
+    .DirectoryEntries (DirectoryEntries),
+    .TableEntries   (TableEntries),
+    .Walks          (Walks),
     .ContextEntries (ContextEntries),
     .FaultSlots     (FaultSlots),
     .FenceDepth     (FenceDepth)
