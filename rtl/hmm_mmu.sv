@@ -109,7 +109,9 @@ module hmm_mmu
   client_request_t [Clients-1:0] miss;
   client_request_t               answer_request;
   reason_e                       answer_reason;
-  cached_t                       answer_cached;
+  cached_t                       answer_cached, looked_cached;
+  logic            [Clients-1:0] hit_valid;
+  client_request_t               hit_request;
   logic                          fence_valid, fence_ready;
   logic [EpochBits-1:0]          epoch;
   logic [Epochs-1:0]             epoch_open;
@@ -141,6 +143,9 @@ module hmm_mmu
     .answer_request_i (answer_request),
     .answer_reason_i  (answer_reason),
     .answer_cached_i  (answer_cached),
+    .hit_valid_i      (hit_valid),
+    .hit_request_i    (hit_request),
+    .hit_cached_i     (looked_cached),
     .close_epoch_i    (fence_valid && fence_ready),
     .epoch_o          (epoch),
     .epoch_open_o     (epoch_open),
@@ -166,7 +171,6 @@ module hmm_mmu
   logic [PlaceBits-1:0] lookup_place, looked_place;
   client_request_t      lookup_request, walk_request;
   logic                 looked_hit, looked_hit_ready, looked_merge, looked_again, walk_start;
-  cached_t              looked_cached;
   logic [WalkBits-1:0]  looked_walk;
   logic                 hold_walks;
   logic                 walk_done, walk_free, walk_match;
@@ -203,6 +207,8 @@ module hmm_mmu
     .answer_request_o   (answer_request),
     .answer_reason_o    (answer_reason),
     .answer_cached_o    (answer_cached),
+    .hit_valid_o        (hit_valid),
+    .hit_request_o      (hit_request),
     .lookup_valid_o     (lookup_valid),
     .lookup_ready_i     (lookup_ready),
     .lookup_place_o     (lookup_place),
@@ -210,7 +216,6 @@ module hmm_mmu
     .looked_place_i     (looked_place),
     .looked_hit_i       (looked_hit),
     .looked_hit_ready_o (looked_hit_ready),
-    .looked_cached_i    (looked_cached),
     .looked_start_i     (walk_start),
     .looked_merge_i     (looked_merge),
     .looked_walk_i      (looked_walk),

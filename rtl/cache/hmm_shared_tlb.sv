@@ -90,6 +90,7 @@ module hmm_shared_tlb
   // ---- Memories, one of tags and one of lines a way ---------------------------------------------
 
   tag_t [Ways-1:0] sweep_tag, fill_old_tag;
+  logic [Ways-1:0] written;
   set_t            fill_set, take_set;
   way_t            fill_way;
   tag_t            fill_tag;
@@ -103,9 +104,12 @@ module hmm_shared_tlb
     line_slots_t lines [Sets];
     tag_t        read_tag_q;
     line_slots_t read_slots_q;
-    logic        write;
+    logic        write, forward;
 
-    assign write = fill_line_i && (fill_way == way_t'(w));
+    // A lookup that is taken in the cycle of a fill sees the fill.
+    assign write      = fill_line_i && (fill_way == way_t'(w));
+    assign forward    = write && (fill_set == take_set);
+    assign written[w] = forward;
 
     always_ff @(posedge clk_i) begin
       if (write) begin
@@ -116,8 +120,8 @@ module hmm_shared_tlb
 
     always_ff @(posedge clk_i) begin
       if (take_i) begin
-        read_tag_q   <= tags[take_set];
-        read_slots_q <= lines[take_set];
+        read_tag_q   <= forward ? fill_tag : tags[take_set];
+        read_slots_q <= forward ? fill_slots_i : lines[take_set];
       end
     end
 
@@ -143,7 +147,7 @@ module hmm_shared_tlb
     key_access_d  = take_i ? take_access_i : key_access_q;
     key_dropped_d = take_i ? take_dropped : (key_dropped_q || key_dropped_now);
     for (int unsigned w = 0; w < Ways; w++) begin
-      read_valid_d[w] = take_i ? valid_q[w][take_set] : read_valid_q[w];
+      read_valid_d[w] = take_i ? (valid_q[w][take_set] || written[w]) : read_valid_q[w];
     end
   end
 

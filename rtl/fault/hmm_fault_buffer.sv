@@ -22,11 +22,14 @@ module hmm_fault_buffer
   input  logic            [Clients-1:0] miss_valid_i,
   output logic            [Clients-1:0] miss_ready_o,
   input  client_request_t [Clients-1:0] miss_i,
-  // Answers to clients, one a cycle, always taken
+  // Answers to clients, always taken: one a cycle from walks and aborts, one from lookups, not both
+  // for one client
   output logic            [Clients-1:0] answer_valid_o,
   output client_request_t               answer_request_o,
   output reason_e                       answer_reason_o,
   output cached_t                       answer_cached_o,
+  output logic            [Clients-1:0] hit_valid_o,
+  output client_request_t               hit_request_o,
   // Lookups, one taken a cycle, and what became of one
   output logic                          lookup_valid_o,
   input  logic                          lookup_ready_i,
@@ -35,7 +38,6 @@ module hmm_fault_buffer
   input  logic [PlaceBits-1:0]          looked_place_i,
   input  logic                          looked_hit_i,
   output logic                          looked_hit_ready_o,
-  input  cached_t                       looked_cached_i,
   input  logic                          looked_start_i,
   input  logic                          looked_merge_i,
   input  logic [WalkBits-1:0]           looked_walk_i,
@@ -170,15 +172,45 @@ module hmm_fault_buffer
 
   // ---- Lookups, in turn over the places ---------------------------------------------------------
 
+  // Neighbours in place are often neighbours in address. They are taken apart, so that the line of
+  // the first is here when the next looks for it.
+  localparam int unsigned Apart = 8;
+
+  typedef place_t [Places-1:0] order_of_places_t;
+
+  function automatic order_of_places_t places_apart();
+    order_of_places_t places;
+    int unsigned      next;
+    places = '0;
+    next   = 0;
+    for (int unsigned r = 0; r < Apart; r++) begin
+      for (int unsigned p = r; p < Places; p += Apart) begin
+        places[next] = place_t'(p);
+        next++;
+      end
+    end
+    return places;
+  endfunction
+
+  localparam order_of_places_t PlacesApart = places_apart();
+
+  places_t lookup_in_order;
+  place_t  lookup_choice;
+
+  always_comb begin
+    for (int unsigned i = 0; i < Places; i++) lookup_in_order[i] = is_lookup[PlacesApart[i]];
+  end
+
   hmm_arbiter #(.Inputs (Places)) u_lookup_arbiter (
     .clk_i,
     .rst_ni,
-    .request_i (is_lookup),
+    .request_i (lookup_in_order),
     .served_i  (lookup_ready_i),
     .valid_o   (lookup_valid_o),
-    .index_o   (lookup_place_o)
+    .index_o   (lookup_choice)
   );
 
+  assign lookup_place_o   = PlacesApart[lookup_choice];
   assign lookup_request_o = requests_q[lookup_place_o];
 
   // ---- The host's answers -----------------------------------------------------------------------
@@ -248,23 +280,27 @@ module hmm_fault_buffer
     .index_o   (abort_place)
   );
 
-  assign abort_answers      = abort_wanted && !walk_answers;
-  assign looked_hit_ready_o = !walk_answers && !abort_wanted;
-  assign hit_answers        = looked_hit_i && looked_hit_ready_o;
-  assign hold_walks_o       = abort_wanted;
+  assign abort_answers = abort_wanted && !walk_answers;
+  assign hold_walks_o  = abort_wanted;
 
-  assign answered_place   = walk_answers  ? walk_place_i :
-                            abort_answers ? abort_place : looked_place_i;
+  assign answered_place   = walk_answers ? walk_place_i : abort_place;
   assign answer_request_o = requests_q[answered_place];
-  assign answer_reason_o  = walk_answers  ? walk_reason_i :
-                            abort_answers ? reasons_q[abort_place] : REASON_NONE;
-  assign answer_cached_o  = walk_answers ? walk_cached_i : looked_cached_i;
+  assign answer_reason_o  = walk_answers ? walk_reason_i : reasons_q[abort_place];
+  assign answer_cached_o  = walk_cached_i;
 
   always_comb begin
     answer_valid_o = '0;
-    if (walk_answers || abort_answers || hit_answers) begin
-      answer_valid_o[clients_q[answered_place]] = 1'b1;
-    end
+    if (walk_answers || abort_answers) answer_valid_o[clients_q[answered_place]] = 1'b1;
+  end
+
+  // A hit waits while another answer goes to its client.
+  assign looked_hit_ready_o = !answer_valid_o[clients_q[looked_place_i]];
+  assign hit_answers        = looked_hit_i && looked_hit_ready_o;
+  assign hit_request_o      = requests_q[looked_place_i];
+
+  always_comb begin
+    hit_valid_o = '0;
+    if (hit_answers) hit_valid_o[clients_q[looked_place_i]] = 1'b1;
   end
 
   // ---- Records, in turn over the places ---------------------------------------------------------

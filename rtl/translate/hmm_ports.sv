@@ -35,6 +35,9 @@ module hmm_ports
   input  client_request_t                answer_request_i,
   input  reason_e                        answer_reason_i,
   input  cached_t                        answer_cached_i,
+  input  logic             [Clients-1:0] hit_valid_i,  // of the second-level cache
+  input  client_request_t                hit_request_i,
+  input  cached_t                        hit_cached_i,
   // Epochs of grants
   input  logic                           close_epoch_i,
   output logic [EpochBits-1:0]           epoch_o,
@@ -55,11 +58,22 @@ module hmm_ports
     va_t     lookup_va;
     cached_t found_cached;
 
+    // The answer that comes for this port.
+    logic            answer_valid;
+    client_request_t answer_request;
+    reason_e         answer_reason;
+    cached_t         answer_cached;
+
+    assign answer_valid   = answer_valid_i[c] || hit_valid_i[c];
+    assign answer_request = hit_valid_i[c] ? hit_request_i : answer_request_i;
+    assign answer_reason  = hit_valid_i[c] ? REASON_NONE : answer_reason_i;
+    assign answer_cached  = hit_valid_i[c] ? hit_cached_i : answer_cached_i;
+
     // What is dropped in this very cycle may still be used: its grant is older than the fence.
     logic unused_being_dropped;
     assign unused_being_dropped = being_dropped;
 
-    assign fill = answer_valid_i[c] && (answer_reason_i == REASON_NONE);
+    assign fill = answer_valid && (answer_reason == REASON_NONE);
 
     hmm_block_cache #(
       .VaBits      (VaBits),
@@ -77,10 +91,10 @@ module hmm_ports
       .dropped_o      (being_dropped),
       .payload_o      (found_cached),
       .fill_i         (fill),
-      .fill_pasid_i   (answer_request_i.pasid),
-      .fill_va_i      (answer_request_i.va),
-      .fill_reach_i   (answer_cached_i.reach),
-      .fill_payload_i (answer_cached_i)
+      .fill_pasid_i   (answer_request.pasid),
+      .fill_va_i      (answer_request.va),
+      .fill_reach_i   (answer_cached.reach),
+      .fill_payload_i (answer_cached)
     );
 
     hmm_translate #(
@@ -104,10 +118,10 @@ module hmm_ports
       .miss_valid_o     (miss_valid_o[c]),
       .miss_ready_i     (miss_ready_i[c]),
       .miss_o           (miss_o[c]),
-      .answer_valid_i   (answer_valid_i[c]),
-      .answer_request_i (answer_request_i),
-      .answer_reason_i  (answer_reason_i),
-      .answer_cached_i  (answer_cached_i),
+      .answer_valid_i   (answer_valid),
+      .answer_request_i (answer_request),
+      .answer_reason_i  (answer_reason),
+      .answer_cached_i  (answer_cached),
       .grant_o          (grant[c]),
       .grant_id_o       (grant_id[c]),
       .granted_i        (granted[c]),
@@ -134,5 +148,9 @@ module hmm_ports
   );
 
   assign busy_o = (busy != '0);
+
+  PortOneAnswer: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      (answer_valid_i & hit_valid_i) == '0)
+    else $error("two answers come for one port");
 
 endmodule
