@@ -7,12 +7,18 @@ module hmm_device
   import hmm_structures_pkg::*;
   import hmm_pkg::*;
 #(
-  parameter int unsigned VaBits         = 48,  // 48 or 57
-  parameter int unsigned Clients        = 4,   // ports of the MMU, the access engine's included
-  parameter int unsigned TlbEntries     = 16,
-  parameter int unsigned ContextEntries = 4,
-  parameter int unsigned FaultSlots     = 16,
-  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned VaBits            = 48,  // 48 or 57
+  parameter int unsigned Clients           = 5,   // ports of the MMU, the access engine's included
+  parameter int unsigned TlbEntries        = 16,  // first-level translation cache, of each port
+  parameter int unsigned SharedSets        = 64,  // second-level translation cache:
+  parameter int unsigned SharedWays        = 4,   // its entries are lines of eight pages
+  parameter int unsigned LargeEntries      = 16,  // and larger blocks
+  parameter int unsigned DirectoryEntries  = 64,  // cached directory entries that point to arrays
+  parameter int unsigned TableEntries      = 8,   // cached directories
+  parameter int unsigned ContextEntries    = 4,
+  parameter int unsigned Walks             = 16,  // in flight
+  parameter int unsigned FaultSlots        = 64,  // requests that may be walked or wait
+  parameter int unsigned FenceDepth        = 4,
   parameter int unsigned EngineDescriptors = 4  // of the access engine, in flight
 ) (
   input  logic                 clk_i,
@@ -105,10 +111,10 @@ module hmm_device
   logic [Counters-1:0][63:0] counters;
 
   hmm_register_file #(
-    .VaBits         (VaBits),
-    .TlbEntries     (TlbEntries),
-    .ContextEntries (ContextEntries),
-    .FenceDepth     (FenceDepth),
+    .VaBits            (VaBits),
+    .TlbEntries        (TlbEntries),
+    .ContextEntries    (ContextEntries),
+    .FenceDepth        (FenceDepth),
     .Counters       (Counters)
   ) u_register_file (
     .clk_i,
@@ -251,17 +257,22 @@ module hmm_device
   assign read_device[1:0]  = '0;
   assign write_device[1:0] = '0;
 
-  // Each of the MMU's has one access open at a time: no tag is needed.
-  assign read_tag[1:0]  = '0;
+  // The MMU's writes need no tag: one at a time, or several that are answered in order.
   assign write_tag[1:0] = '0;
 
   hmm_mmu #(
-    .VaBits         (VaBits),
-    .Clients        (Clients),
-    .TlbEntries     (TlbEntries),
-    .ContextEntries (ContextEntries),
-    .FaultSlots     (FaultSlots),
-    .FenceDepth     (FenceDepth)
+    .VaBits            (VaBits),
+    .Clients           (Clients),
+    .TlbEntries        (TlbEntries),
+    .SharedSets        (SharedSets),
+    .SharedWays        (SharedWays),
+    .LargeEntries      (LargeEntries),
+    .DirectoryEntries  (DirectoryEntries),
+    .TableEntries      (TableEntries),
+    .ContextEntries    (ContextEntries),
+    .Walks             (Walks),
+    .FaultSlots        (FaultSlots),
+    .FenceDepth        (FenceDepth)
   ) u_mmu (
     .clk_i,
     .rst_ni           (inner_rst_n),
@@ -290,7 +301,9 @@ module hmm_device
     .read_valid_o     (read_valid[1:0]),
     .read_ready_i     (read_ready[1:0]),
     .read_address_o   (read_address[1:0]),
+    .read_tag_o       (read_tag[1:0]),
     .read_done_i      (read_done[1:0]),
+    .read_done_tag_i  (read_done_tag),
     .read_line_i      (read_line),
     .read_error_i     (read_error),
     .write_valid_o    (write_valid[1:0]),

@@ -8,12 +8,18 @@ module hmm_mmu
   import hmm_structures_pkg::*;
   import hmm_pkg::*;
 #(
-  parameter int unsigned VaBits         = 48,
-  parameter int unsigned Clients        = 2,
-  parameter int unsigned TlbEntries     = 16,
-  parameter int unsigned ContextEntries = 4,
-  parameter int unsigned FaultSlots     = 16,
-  parameter int unsigned FenceDepth     = 4
+  parameter int unsigned VaBits           = 48,
+  parameter int unsigned Clients          = 2,
+  parameter int unsigned TlbEntries       = 16,  // of each port
+  parameter int unsigned SharedSets       = 64,
+  parameter int unsigned SharedWays       = 4,   // lines of eight pages
+  parameter int unsigned LargeEntries     = 16,
+  parameter int unsigned DirectoryEntries = 64,
+  parameter int unsigned TableEntries     = 8,
+  parameter int unsigned ContextEntries   = 4,
+  parameter int unsigned Walks            = 16,
+  parameter int unsigned FaultSlots       = 64,
+  parameter int unsigned FenceDepth       = 4
 ) (
   input  logic                           clk_i,
   input  logic                           rst_ni,
@@ -43,11 +49,13 @@ module hmm_mmu
   output client_response_t [Clients-1:0] rsp_o,
   input  logic             [Clients-1:0] rel_valid_i,
   input  id_t              [Clients-1:0] rel_id_i,
-  // Line reads: 0 walker, 1 command ring
+  // Line reads: 0 walks, 1 command ring
   output logic             [1:0]         read_valid_o,
   input  logic             [1:0]         read_ready_i,
   output pa_t              [1:0]         read_address_o,
+  output tag_t             [1:0]         read_tag_o,
   input  logic             [1:0]         read_done_i,
+  input  tag_t                           read_done_tag_i,
   input  line_t                          read_line_i,
   input  logic                           read_error_i,
   // Line writes: 0 fence values, 1 fault records
@@ -62,13 +70,16 @@ module hmm_mmu
   output probe_t                         probe_o
 );
 
+  localparam int unsigned Epochs    = FenceDepth + 1;
+  localparam int unsigned EpochBits = $clog2(Epochs);
+  localparam int unsigned WalkBits  = (Walks > 1) ? $clog2(Walks) : 1;
+  localparam int unsigned PlaceBits = $clog2(FaultSlots + 1);
+
   // ---- Enable -----------------------------------------------------------------------------------
 
   logic [5:0] format_refused;
   logic       enabled, stopping, flush, quiesce;
-  logic       faults_open, walk_busy;
-
-  logic [Clients-1:0] port_busy;
+  logic       ports_busy, faults_open, walk_busy, sweeping;
 
   hmm_format_check u_format_check (
     .format_i  (format_i),
@@ -80,7 +91,7 @@ module hmm_mmu
     .rst_ni,
     .enable_i   (enable_i),
     .refused_i  (format_refused),
-    .busy_i     ((port_busy != '0) || faults_open || walk_busy),
+    .busy_i     (ports_busy || faults_open || walk_busy || sweeping),
     .enabled_o  (enabled),
     .stopping_o (stopping),
     .locked_o   (status_o.locked),
@@ -93,53 +104,58 @@ module hmm_mmu
 
   // ---- Client ports -----------------------------------------------------------------------------
 
-  pasid_t          [Clients-1:0]          lookup_pasid;
-  va_t             [Clients-1:0]          lookup_va;
-  logic            [Clients-1:0]          lookup_hit;
-  translation_t    [Clients-1:0]          lookup_translation;
-  logic            [Clients-1:0]          miss_valid, miss_ready, answer_valid;
-  client_request_t [Clients-1:0]          miss;
-  client_request_t                        answer_request;
-  reason_e                                answer_reason;
-  translation_t                           answer_translation;
-  logic            [Clients-1:0][Ids-1:0] grants;
+  invalidation_t                 invalidation;
+  logic            [Clients-1:0] miss_valid, miss_ready, answer_valid;
+  client_request_t [Clients-1:0] miss;
+  client_request_t               answer_request;
+  reason_e                       answer_reason;
+  cached_t                       answer_cached, looked_cached;
+  logic            [Clients-1:0] hit_valid;
+  client_request_t               hit_request;
+  logic                          fence_valid, fence_ready;
+  logic [EpochBits-1:0]          epoch;
+  logic [Epochs-1:0]             epoch_open;
 
-  for (genvar c = 0; c < Clients; c++) begin : gen_port
-    hmm_translate #(
-      .VaBits (VaBits)
-    ) u_translate (
-      .clk_i,
-      .rst_ni,
-      .enabled_i            (enabled && !quiesce),
-      .context_count_i      (context_count_i),
-      .req_valid_i          (req_valid_i[c]),
-      .req_ready_o          (req_ready_o[c]),
-      .req_i                (req_i[c]),
-      .rsp_valid_o          (rsp_valid_o[c]),
-      .rsp_ready_i          (rsp_ready_i[c]),
-      .rsp_o                (rsp_o[c]),
-      .rel_valid_i          (rel_valid_i[c]),
-      .rel_id_i             (rel_id_i[c]),
-      .lookup_pasid_o       (lookup_pasid[c]),
-      .lookup_va_o          (lookup_va[c]),
-      .lookup_hit_i         (lookup_hit[c]),
-      .lookup_translation_i (lookup_translation[c]),
-      .miss_valid_o         (miss_valid[c]),
-      .miss_ready_i         (miss_ready[c]),
-      .miss_o               (miss[c]),
-      .answer_valid_i       (answer_valid[c]),
-      .answer_request_i     (answer_request),
-      .answer_reason_i      (answer_reason),
-      .answer_translation_i (answer_translation),
-      .grants_o             (grants[c]),
-      .busy_o               (port_busy[c]),
-      .hit_o                (events_o.hit[c]),
-      .aborted_o            (events_o.aborted[c])
-    );
+  hmm_ports #(
+    .VaBits     (VaBits),
+    .Clients    (Clients),
+    .TlbEntries (TlbEntries),
+    .Epochs     (Epochs)
+  ) u_ports (
+    .clk_i,
+    .rst_ni,
+    .enabled_i        (enabled && !quiesce),
+    .flush_i          (flush),
+    .invalidation_i   (invalidation),
+    .context_count_i  (context_count_i),
+    .req_valid_i,
+    .req_ready_o,
+    .req_i,
+    .rsp_valid_o,
+    .rsp_ready_i,
+    .rsp_o,
+    .rel_valid_i,
+    .rel_id_i,
+    .miss_valid_o     (miss_valid),
+    .miss_ready_i     (miss_ready),
+    .miss_o           (miss),
+    .answer_valid_i   (answer_valid),
+    .answer_request_i (answer_request),
+    .answer_reason_i  (answer_reason),
+    .answer_cached_i  (answer_cached),
+    .hit_valid_i      (hit_valid),
+    .hit_request_i    (hit_request),
+    .hit_cached_i     (looked_cached),
+    .close_epoch_i    (fence_valid && fence_ready),
+    .epoch_o          (epoch),
+    .epoch_open_o     (epoch_open),
+    .busy_o           (ports_busy),
+    .hit_o            (events_o.hit[Clients-1:0]),
+    .aborted_o        (events_o.aborted[Clients-1:0])
+  );
 
-    assign events_o.request[c] = req_valid_i[c] && req_ready_o[c];
-    assign events_o.stalled[c] = req_valid_i[c] && !req_ready_o[c];
-  end
+  assign events_o.request[Clients-1:0] = req_valid_i & req_ready_o;
+  assign events_o.stalled[Clients-1:0] = req_valid_i & ~req_ready_o;
 
   for (genvar c = Clients; c < MaxClients; c++) begin : gen_no_port
     assign events_o.hit[c]     = 1'b0;
@@ -150,16 +166,23 @@ module hmm_mmu
 
   // ---- Faults -----------------------------------------------------------------------------------
 
-  answer_t         answer;
-  client_request_t walk_request;
-  logic            walk_start, walk_done, walk_drop, walk_stale_read;
-  reason_e         walk_reason;
-  translation_t    walk_translation;
-  logic            record_valid, record_taken, record_done, record_failed;
-  fault_record_t   record;
-  logic [31:0]     record_tag;
-  logic [63:0]     timestamp_q, timestamp_d;
-  logic            walks_open, merged, replayed, answer_ignored;
+  answer_t              answer;
+  logic                 lookup_valid, lookup_ready;
+  logic [PlaceBits-1:0] lookup_place, looked_place;
+  client_request_t      lookup_request, walk_request;
+  logic                 looked_hit, looked_hit_ready, looked_merge, looked_again, walk_start;
+  logic [WalkBits-1:0]  looked_walk;
+  logic                 hold_walks;
+  logic                 walk_done, walk_free, walk_match;
+  logic [WalkBits-1:0]  walk_done_index, walk_match_index;
+  logic [PlaceBits-1:0] walk_done_place;
+  reason_e              walk_reason;
+  cached_t              walk_cached;
+  logic                 record_valid, record_taken, record_done, record_failed;
+  fault_record_t        record;
+  logic [31:0]          record_tag;
+  logic [63:0]          timestamp_q, timestamp_d;
+  logic                 walks_open, merged, replayed, answer_ignored;
 
   assign timestamp_d = timestamp_q + 64'd1;
 
@@ -169,45 +192,62 @@ module hmm_mmu
   end
 
   hmm_fault_buffer #(
-    .Clients (Clients),
-    .Slots   (FaultSlots)
+    .Clients  (Clients),
+    .Slots    (FaultSlots),
+    .WalkBits (WalkBits)
   ) u_fault_buffer (
     .clk_i,
     .rst_ni,
-    .wait_i               (fault_enable_i),
-    .abandon_i            (stopping),
-    .miss_valid_i         (miss_valid),
-    .miss_ready_o         (miss_ready),
-    .miss_i               (miss),
-    .answer_valid_o       (answer_valid),
-    .answer_request_o     (answer_request),
-    .answer_reason_o      (answer_reason),
-    .answer_translation_o (answer_translation),
-    .walk_start_o         (walk_start),
-    .walk_request_o       (walk_request),
-    .walk_busy_i          (walk_busy),
-    .walk_done_i          (walk_done),
-    .walk_reason_i        (walk_reason),
-    .walk_translation_i   (walk_translation),
-    .record_valid_o       (record_valid),
-    .record_o             (record),
-    .record_taken_i       (record_taken),
-    .record_done_i        (record_done),
-    .record_failed_i      (record_failed),
-    .answer_i             (answer),
-    .answer_ignored_o     (answer_ignored),
-    .timestamp_i          (timestamp_q),
-    .busy_o               (faults_open),
-    .walks_open_o         (walks_open),
-    .waiting_o            (status_o.faults_waiting),
-    .merged_o             (merged),
-    .replayed_o           (replayed),
-    .unrecorded_o         (events_o.unrecorded)
+    .wait_i             (fault_enable_i),
+    .abandon_i          (stopping),
+    .miss_valid_i       (miss_valid),
+    .miss_ready_o       (miss_ready),
+    .miss_i             (miss),
+    .answer_valid_o     (answer_valid),
+    .answer_request_o   (answer_request),
+    .answer_reason_o    (answer_reason),
+    .answer_cached_o    (answer_cached),
+    .hit_valid_o        (hit_valid),
+    .hit_request_o      (hit_request),
+    .lookup_valid_o     (lookup_valid),
+    .lookup_ready_i     (lookup_ready),
+    .lookup_place_o     (lookup_place),
+    .lookup_request_o   (lookup_request),
+    .looked_place_i     (looked_place),
+    .looked_hit_i       (looked_hit),
+    .looked_hit_ready_o (looked_hit_ready),
+    .looked_start_i     (walk_start),
+    .looked_merge_i     (looked_merge),
+    .looked_walk_i      (looked_walk),
+    .looked_again_i     (looked_again),
+    .hold_walks_o       (hold_walks),
+    .walk_done_i        (walk_done),
+    .walk_index_i       (walk_done_index),
+    .walk_place_i       (walk_done_place),
+    .walk_reason_i      (walk_reason),
+    .walk_cached_i      (walk_cached),
+    .record_valid_o     (record_valid),
+    .record_o           (record),
+    .record_taken_i     (record_taken),
+    .record_done_i      (record_done),
+    .record_failed_i    (record_failed),
+    .record_tag_i       (record_tag),
+    .answer_i           (answer),
+    .answer_ignored_o   (answer_ignored),
+    .timestamp_i        (timestamp_q),
+    .busy_o             (faults_open),
+    .walks_open_o       (walks_open),
+    .waiting_o          (status_o.faults_waiting),
+    .merged_o           (merged),
+    .replayed_o         (replayed),
+    .unrecorded_o       (events_o.unrecorded)
   );
 
   logic record_busy;
 
-  hmm_fault_recorder u_fault_recorder (
+  hmm_fault_recorder #(
+    .Depth (FaultSlots)
+  ) u_fault_recorder (
     .clk_i,
     .rst_ni,
     .enable_i        (fault_enable_i),
@@ -237,82 +277,104 @@ module hmm_mmu
     .write_error_i   (write_error_i)
   );
 
-  // ---- Translation ------------------------------------------------------------------------------
+  // ---- Second-level cache and walks -------------------------------------------------------------
 
-  invalidation_t invalidation;
-  logic          fill;
+  logic              fill_line, fill_block;
+  pasid_t            fill_pasid;
+  va_t               fill_va;
+  line_slots_t       fill_slots;
+  logic [WalkBits:0] walks_dropped;
+  logic [Walks-1:0]  stale_reads;
 
-  assign fill = walk_done && (walk_reason == REASON_NONE);
-
-  hmm_tlb #(
-    .VaBits  (VaBits),
-    .Clients (Clients),
-    .Entries (TlbEntries)
-  ) u_tlb (
+  hmm_lookup #(
+    .VaBits       (VaBits),
+    .Sets         (SharedSets),
+    .Ways         (SharedWays),
+    .LargeEntries (LargeEntries),
+    .PlaceBits    (PlaceBits),
+    .WalkBits     (WalkBits)
+  ) u_lookup (
     .clk_i,
     .rst_ni,
-    .flush_i              (flush),
-    .invalidation_i       (invalidation),
-    .lookup_pasid_i       (lookup_pasid),
-    .lookup_va_i          (lookup_va),
-    .lookup_hit_o         (lookup_hit),
-    .lookup_translation_o (lookup_translation),
-    .fill_i               (fill),
-    .fill_pasid_i         (walk_request.pasid),
-    .fill_va_i            (walk_request.va),
-    .fill_translation_i   (walk_translation)
+    .flush_i           (flush),
+    .invalidation_i    (invalidation),
+    .sweeping_o        (sweeping),
+    .request_valid_i   (lookup_valid),
+    .request_ready_o   (lookup_ready),
+    .request_place_i   (lookup_place),
+    .request_i         (lookup_request),
+    .place_o           (looked_place),
+    .hit_o             (looked_hit),
+    .hit_ready_i       (looked_hit_ready),
+    .cached_o          (looked_cached),
+    .start_o           (walk_start),
+    .start_request_o   (walk_request),
+    .merge_o           (looked_merge),
+    .merge_walk_o      (looked_walk),
+    .again_o           (looked_again),
+    .hold_i            (hold_walks),
+    .walk_free_i       (walk_free),
+    .match_i           (walk_match),
+    .match_walk_i      (walk_match_index),
+    .walk_done_i       (walk_done),
+    .walk_done_index_i (walk_done_index),
+    .fill_line_i       (fill_line),
+    .fill_block_i      (fill_block),
+    .fill_pasid_i      (fill_pasid),
+    .fill_va_i         (fill_va),
+    .fill_slots_i      (fill_slots),
+    .fill_cached_i     (walk_cached)
   );
 
-  logic context_hit, context_fill;
-  pa_t  context_root, context_fill_root;
-
-  hmm_walker #(
-    .VaBits (VaBits)
-  ) u_walker (
+  hmm_walk_pool #(
+    .VaBits           (VaBits),
+    .Walks            (Walks),
+    .DirectoryEntries (DirectoryEntries),
+    .TableEntries     (TableEntries),
+    .ContextEntries   (ContextEntries),
+    .PlaceBits        (PlaceBits)
+  ) u_walk_pool (
     .clk_i,
     .rst_ni,
-    .format_i            (format_i),
-    .context_base_i      (context_base_i),
-    .context_count_i     (context_count_i),
-    .invalidation_i      (invalidation),
-    .start_i             (walk_start),
-    .request_i           (walk_request),
-    .done_o              (walk_done),
-    .reason_o            (walk_reason),
-    .translation_o       (walk_translation),
-    .drop_o              (walk_drop),
-    .busy_o              (walk_busy),
-    .stale_read_o        (walk_stale_read),
-    .context_hit_i       (context_hit),
-    .context_root_i      (context_root),
-    .context_fill_o      (context_fill),
-    .context_fill_root_o (context_fill_root),
-    .read_valid_o        (read_valid_o[0]),
-    .read_ready_i        (read_ready_i[0]),
-    .read_address_o      (read_address_o[0]),
-    .read_done_i         (read_done_i[0]),
-    .read_line_i         (read_line_i),
-    .read_error_i        (read_error_i)
-  );
-
-  hmm_context_cache #(
-    .Entries (ContextEntries)
-  ) u_context_cache (
-    .clk_i,
-    .rst_ni,
-    .flush_i        (flush),
-    .invalidation_i (invalidation),
-    .lookup_pasid_i (walk_request.pasid),
-    .lookup_hit_o   (context_hit),
-    .lookup_root_o  (context_root),
-    .fill_i         (context_fill),
-    .fill_pasid_i   (walk_request.pasid),
-    .fill_root_i    (context_fill_root)
+    .format_i        (format_i),
+    .context_base_i  (context_base_i),
+    .context_count_i (context_count_i),
+    .flush_i         (flush),
+    .invalidation_i  (invalidation),
+    .start_i         (walk_start),
+    .free_o          (walk_free),
+    .start_request_i (walk_request),
+    .start_place_i   (looked_place),
+    .match_pasid_i   (walk_request.pasid),
+    .match_va_i      (walk_request.va),
+    .match_o         (walk_match),
+    .match_walk_o    (walk_match_index),
+    .done_o          (walk_done),
+    .done_walk_o     (walk_done_index),
+    .done_place_o    (walk_done_place),
+    .reason_o        (walk_reason),
+    .cached_o        (walk_cached),
+    .fill_line_o     (fill_line),
+    .fill_block_o    (fill_block),
+    .fill_pasid_o    (fill_pasid),
+    .fill_va_o       (fill_va),
+    .fill_slots_o    (fill_slots),
+    .dropped_o       (walks_dropped),
+    .stale_o         (stale_reads),
+    .busy_o          (walk_busy),
+    .read_valid_o    (read_valid_o[0]),
+    .read_ready_i    (read_ready_i[0]),
+    .read_address_o  (read_address_o[0]),
+    .read_tag_o      (read_tag_o[0]),
+    .read_done_i     (read_done_i[0]),
+    .read_done_tag_i (read_done_tag_i),
+    .read_line_i     (read_line_i),
+    .read_error_i    (read_error_i)
   );
 
   // ---- Commands ---------------------------------------------------------------------------------
 
-  logic     fence_valid, fence_ready, fence_busy, command_busy, command_execute;
+  logic     fence_busy, command_busy, command_execute;
   command_t command;
 
   hmm_command u_command (
@@ -336,10 +398,13 @@ module hmm_mmu
     .quiesce_o      (quiesce),
     .fence_valid_o  (fence_valid),
     .fence_ready_i  (fence_ready),
+    .sweeping_i     (sweeping),
     .read_valid_o   (read_valid_o[1]),
     .read_ready_i   (read_ready_i[1]),
     .read_address_o (read_address_o[1]),
+    .read_tag_o     (read_tag_o[1]),
     .read_done_i    (read_done_i[1]),
+    .read_done_tag_i (read_done_tag_i),
     .read_line_i    (read_line_i),
     .read_error_i   (read_error_i)
   );
@@ -347,16 +412,20 @@ module hmm_mmu
   logic [63:0] next_fence_sequence, fence_value;
 
   hmm_fence #(
-    .Clients (Clients),
-    .Depth   (FenceDepth)
+    .Walks     (Walks),
+    .Depth     (FenceDepth),
+    .Epochs    (Epochs),
+    .EpochBits (EpochBits)
   ) u_fence (
     .clk_i,
     .rst_ni,
     .fence_valid_i   (fence_valid),
     .fence_ready_o   (fence_ready),
     .fence_i         (command),
-    .grants_i        (grants),
-    .stale_read_i    (walk_stale_read),
+    .epoch_i         (epoch),
+    .epoch_open_i    (epoch_open),
+    .stale_reads_i   (stale_reads),
+    .sweeping_i      (sweeping),
     .quiesce_i       (quiesce),
     .walks_open_i    (walks_open || (miss_valid != '0 && miss_ready != '0)),
     .complete_o      (events_o.fence_complete),
@@ -378,18 +447,19 @@ module hmm_mmu
 
   // ---- Events -----------------------------------------------------------------------------------
 
-  logic walk_read;
+  logic walk_read, fill;
 
   assign walk_read = read_valid_o[0] && read_ready_i[0];
+  assign fill      = walk_done && (walk_reason == REASON_NONE);
 
   assign status_o.quiesced = quiesce;
-  assign status_o.busy     = (port_busy != '0) || faults_open || walk_busy || fence_busy ||
-                             command_busy || record_busy;
+  assign status_o.busy     = ports_busy || faults_open || walk_busy || fence_busy ||
+                             command_busy || record_busy || sweeping;
 
   assign events_o.malformed_opcode = command.opcode;
-  assign events_o.walk_begin       = walk_start || walk_drop;
+  assign events_o.walk_begin       = 6'(walk_start) + 6'(walks_dropped);
   assign events_o.walk_read        = walk_read;
-  assign events_o.walk_drop        = walk_drop;
+  assign events_o.walk_drop        = 6'(walks_dropped);
   assign events_o.invalidation     = invalidation.valid;
   assign events_o.merged           = merged;
   assign events_o.replayed         = replayed;
@@ -409,7 +479,7 @@ module hmm_mmu
     walk_start:        walk_start,
     walk_read:         walk_read,
     walk_done:         walk_done,
-    walk_drop:         walk_drop,
+    walk_drop:         (walks_dropped != '0),
     fill:              fill,
     record_valid:      record_done,
     record_tag:        record_tag,

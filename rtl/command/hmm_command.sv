@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the command ring and executes its commands in ring order, one at a time: invalidations take
-// effect in the cycle of their execution, fences are handed to hmm_fence. No command waits for the
-// host.
+// Executes the commands of the ring in ring order, one a cycle: invalidations take effect in the
+// cycle of their execution, fences are handed to hmm_fence. No command waits for the host; an
+// invalidation waits until the one before it has gone through the second-level cache.
 // See docs/interface.md, "Commands".
 
 module hmm_command
@@ -32,47 +32,70 @@ module hmm_command
   // Fences
   output logic          fence_valid_o,
   input  logic          fence_ready_i,
-  // Bus reads of whole lines, one at a time
+  // The invalidation before is still on its way through the second-level cache
+  input  logic          sweeping_i,
+  // Bus reads of whole lines
   output logic          read_valid_o,
   input  logic          read_ready_i,
   output pa_t           read_address_o,
+  output tag_t          read_tag_o,
   input  logic          read_done_i,
+  input  tag_t          read_done_tag_i,
   input  line_t         read_line_i,
   input  logic          read_error_i
 );
 
-  typedef enum logic [2:0] {
+  typedef enum logic [1:0] {
     StateOff,
-    StateIdle,
-    StateRead,    // offer the address to the bus
-    StateData,    // wait for the data
-    StateExecute,
+    StateOn,
+    StateStopping,  // switched off, a read is not over yet
     StateHalted
   } state_e;
 
   state_e      state_q, state_d;
-  logic        abandoned_q, abandoned_d;  // the ring was switched off under a read
   logic [31:0] head_q, head_d;
-  command_t    command_q, command_d;
 
-  logic [31:0] waiting, ring_size, slot;
-  logic [52:0] slot_address;
+  logic [31:0] ring_size;
+  logic        run, here, failed, fetching, taken;
+  command_t    command;  // the one at the head
 
-  assign waiting      = tail_i - head_q;
-  assign ring_size    = 32'd1 << ring_log2_i;
-  assign slot         = head_q & (ring_size - 32'd1);
-  assign slot_address = {1'b0, ring_base_i} + {16'd0, slot, 5'd0};
+  assign ring_size = 32'd1 << ring_log2_i;
+  assign run       = (state_q == StateOn) && enable_i;
+
+  hmm_command_fetch u_fetch (
+    .clk_i,
+    .rst_ni,
+    .run_i           (run),
+    .off_i           (state_q == StateOff),
+    .ring_base_i     (ring_base_i),
+    .ring_log2_i     (ring_log2_i),
+    .tail_i          (tail_i),
+    .head_i          (head_q),
+    .taken_i         (taken),
+    .valid_o         (here),
+    .error_o         (failed),
+    .command_o       (command),
+    .busy_o          (fetching),
+    .read_valid_o    (read_valid_o),
+    .read_ready_i    (read_ready_i),
+    .read_address_o  (read_address_o),
+    .read_tag_o      (read_tag_o),
+    .read_done_i     (read_done_i),
+    .read_done_tag_i (read_done_tag_i),
+    .read_line_i     (read_line_i),
+    .read_error_i    (read_error_i)
+  );
 
   // ---- Is it a command? -------------------------------------------------------------------------
 
   logic reserved_set, known, fence_bad, malformed;
   logic pasid_used, all_used, fence_used, cancel_used, access_used, first_used, last_used;
 
-  assign reserved_set = (command_q.reserved_0 != '0) || (command_q.reserved_1 != '0) ||
-                        (command_q.reserved_2 != '0);
-  assign fence_bad = command_q.write_value ? ((command_q.first[2:0] != '0) ||
-                                              (command_q.first[63:PaBits] != '0))
-                                           : ((command_q.first != '0) || (command_q.last != '0));
+  assign reserved_set = (command.reserved_0 != '0) || (command.reserved_1 != '0) ||
+                        (command.reserved_2 != '0);
+  assign fence_bad = command.write_value ? ((command.first[2:0] != '0) ||
+                                              (command.first[63:PaBits] != '0))
+                                           : ((command.first != '0) || (command.last != '0));
 
   // Which fields a command uses; every other field must be 0.
   //   opcode              | pasid  all  fence flags  cancel  access  first  last
@@ -94,7 +117,7 @@ module hmm_command
     access_used = 1'b0;
     first_used  = 1'b0;
     last_used   = 1'b0;
-    unique case (command_q.opcode)
+    unique case (command.opcode)
       OPCODE_INVALIDATE: begin
         pasid_used = 1'b1;
         all_used   = 1'b1;
@@ -130,96 +153,76 @@ module hmm_command
   end
 
   assign malformed = !known || reserved_set ||
-                     (command_q.pasid != '0 && (!pasid_used || command_q.all_contexts)) ||
-                     (command_q.all_contexts && !all_used) ||
-                     ((command_q.write_value || command_q.interrupt) && !fence_used) ||
-                     (command_q.cancel && !cancel_used) ||
-                     (command_q.access != ACCESS_READ && !access_used) ||
-                     (command_q.first != '0 && !first_used) ||
-                     (command_q.last != '0 && !last_used) ||
-                     (command_q.opcode == OPCODE_RESUME && command_q.first[63:32] != '0) ||
+                     (command.pasid != '0 && (!pasid_used || command.all_contexts)) ||
+                     (command.all_contexts && !all_used) ||
+                     ((command.write_value || command.interrupt) && !fence_used) ||
+                     (command.cancel && !cancel_used) ||
+                     (command.access != ACCESS_READ && !access_used) ||
+                     (command.first != '0 && !first_used) ||
+                     (command.last != '0 && !last_used) ||
+                     (command.opcode == OPCODE_RESUME && command.first[63:32] != '0) ||
                      (fence_used && fence_bad) ||
-                     (last_used && !fence_used && command_q.first > command_q.last);
+                     (last_used && !fence_used && command.first > command.last);
 
   // ---- The ring ---------------------------------------------------------------------------------
 
-  logic taken, is_fence;
+  logic is_fence, is_invalidation, overrun, may_execute;
 
-  assign is_fence = (command_q.opcode == OPCODE_FENCE) && !malformed;
-  assign taken    = (state_q == StateExecute) && (!is_fence || fence_ready_i);
+  assign is_fence        = (command.opcode == OPCODE_FENCE) && !malformed;
+  assign is_invalidation = !malformed && ((command.opcode == OPCODE_INVALIDATE) ||
+                                          (command.opcode == OPCODE_INVALIDATE_CONTEXT) ||
+                                          (command.opcode == OPCODE_UNBIND));
+  assign overrun         = (tail_i - head_q) > ring_size;
+  assign may_execute     = run && !overrun && here && !failed;
+  assign taken           = may_execute && (!is_fence || fence_ready_i) &&
+                           (!is_invalidation || !sweeping_i);
 
+  //   state     and                                        | next
+  //   Off       enabled                                    | On
+  //   On        switched off                               | Stopping
+  //   On        the tail is too far ahead                  | Halted: OVERRUN
+  //   On        the command at the head could not be read  | Halted: BUS_ERROR
+  //   Stopping  no read is on its way                      | Off
+  //   Halted    switched off                               | Stopping
   always_comb begin
     state_d     = state_q;
-    abandoned_d = abandoned_q;
-    head_d      = head_q;
-    command_d   = command_q;
+    head_d      = taken ? head_q + 32'd1 : head_q;
     bus_error_o = 1'b0;
     overrun_o   = 1'b0;
     unique case (state_q)
       StateOff: begin
-        head_d      = '0;
-        abandoned_d = 1'b0;
-        if (enable_i) state_d = StateIdle;
+        head_d = '0;
+        if (enable_i) state_d = StateOn;
       end
-      StateIdle: begin
-        if (waiting > ring_size) begin
+      StateOn: begin
+        if (!enable_i) begin
+          state_d = StateStopping;
+        end else if (overrun) begin
           overrun_o = 1'b1;
           state_d   = StateHalted;
-        end else if (waiting != '0 && slot_address[52:PaBits] != '0) begin
+        end else if (here && failed) begin
           bus_error_o = 1'b1;
           state_d     = StateHalted;
-        end else if (waiting != '0) begin
-          state_d = StateRead;
-        end
-        if (!enable_i) begin
-          overrun_o   = 1'b0;
-          bus_error_o = 1'b0;
-          state_d     = StateOff;
         end
       end
-      StateRead: begin
-        abandoned_d = abandoned_q || !enable_i;
-        if (read_ready_i) state_d = StateData;
-      end
-      StateData: begin
-        abandoned_d = abandoned_q || !enable_i;
-        command_d   = command_t'(read_line_i[{slot_address[5], 8'd0} +: 256]);
-        if (read_done_i) begin
-          state_d = StateExecute;
-          if (read_error_i) begin
-            bus_error_o = 1'b1;
-            state_d     = StateHalted;
-          end
-          if (abandoned_d) begin
-            bus_error_o = 1'b0;
-            state_d     = StateOff;
-          end
-        end
-      end
-      StateExecute: begin
-        if (taken) begin
-          head_d  = head_q + 32'd1;
-          state_d = StateIdle;
-        end
-        if (!enable_i) state_d = StateOff;
+      StateStopping: begin
+        if (!fetching) state_d = StateOff;
       end
       StateHalted: begin
-        if (!enable_i) state_d = StateOff;
+        if (!enable_i) state_d = StateStopping;
       end
-      default: ;
     endcase
   end
 
   assign head_o      = head_q;
-  assign active_o    = (state_q != StateOff) && (state_q != StateHalted);
+  assign active_o    = (state_q == StateOn);
   assign halted_o    = (state_q == StateHalted);
-  assign busy_o      = (state_q == StateRead) || (state_q == StateData) ||
-                       (state_q == StateExecute);
+  assign busy_o      = fetching || here;
   assign malformed_o = taken && malformed;
   assign execute_o   = taken;
-  assign command_o   = command_q;
+  assign command_o   = command;
 
-  assign fence_valid_o = (state_q == StateExecute) && is_fence;
+  assign fence_valid_o = may_execute && is_fence;
 
   // What a command drops and answers:
   //   opcode              | range  context entry | answers
@@ -236,23 +239,23 @@ module hmm_command
       valid:        1'b0,
       drop_range:   1'b0,
       drop_context: 1'b0,
-      all_contexts: command_q.all_contexts,
-      pasid:        command_q.pasid,
-      first:        first_used ? command_q.first : '0,
-      last:         last_used ? command_q.last : '1
+      all_contexts: command.all_contexts,
+      pasid:        command.pasid,
+      first:        first_used ? command.first : '0,
+      last:         last_used ? command.last : '1
     };
     answer_o = '{
       valid:  1'b0,
       kind:   AnswerReplayAll,
-      cancel: command_q.cancel,
-      tag:    command_q.first[31:0],
-      pasid:  command_q.pasid,
-      access: command_q.access,
-      first:  command_q.first,
-      last:   command_q.last
+      cancel: command.cancel,
+      tag:    command.first[31:0],
+      pasid:  command.pasid,
+      access: command.access,
+      first:  command.first,
+      last:   command.last
     };
     if (taken && !malformed) begin
-      unique case (command_q.opcode)
+      unique case (command.opcode)
         OPCODE_INVALIDATE: begin
           invalidation_o.valid      = 1'b1;
           invalidation_o.drop_range = 1'b1;
@@ -296,8 +299,8 @@ module hmm_command
   always_comb begin
     quiesce_d = quiesce_q;
     if (taken && !malformed) begin
-      if (command_q.opcode == OPCODE_QUIESCE) quiesce_d = 1'b1;
-      if (command_q.opcode == OPCODE_RUN) quiesce_d = 1'b0;
+      if (command.opcode == OPCODE_QUIESCE) quiesce_d = 1'b1;
+      if (command.opcode == OPCODE_RUN) quiesce_d = 1'b0;
     end
     // A ring that is switched off can send no RUN.
     if (state_q == StateOff) quiesce_d = 1'b0;
@@ -305,33 +308,16 @@ module hmm_command
 
   assign quiesce_o = quiesce_q;
 
-  assign read_valid_o   = (state_q == StateRead);
-  assign read_address_o = {slot_address[PaBits-1:6], 6'd0};
-
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      state_q     <= StateOff;
-      abandoned_q <= 1'b0;
-      head_q      <= '0;
-      command_q   <= '0;
-      quiesce_q   <= 1'b0;
+      state_q   <= StateOff;
+      head_q    <= '0;
+      quiesce_q <= 1'b0;
     end else begin
-      state_q     <= state_d;
-      abandoned_q <= abandoned_d;
-      head_q      <= head_d;
-      command_q   <= command_d;
-      quiesce_q   <= quiesce_d;
+      state_q   <= state_d;
+      head_q    <= head_d;
+      quiesce_q <= quiesce_d;
     end
   end
-
-  CommandReadStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      (read_valid_o && !read_ready_i) |=> (read_valid_o && $stable(read_address_o)))
-    else $error("a read of the command ring was withdrawn or changed before it was taken");
-  CommandDataExpected: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      read_done_i |-> (state_q == StateData))
-    else $error("read data came for a command that was not asked for");
-
-  logic unused_slot_address;
-  assign unused_slot_address = ^slot_address[4:0];
 
 endmodule

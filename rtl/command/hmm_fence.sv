@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fences that wait aside while later commands run: each for the grants that were open when it was
-// taken and for bus reads of dropped walks. They complete in order: value write, sequence number,
-// interrupt.
+// Fences that wait aside while later commands run: each for the grants of its epoch and those before,
+// for bus reads of dropped walks, and for the sweep of the second-level cache. They complete in
+// order: value write, sequence number, interrupt.
 // See docs/interface.md, "Invalidation and fence".
 
 module hmm_fence
   import hmm_structures_pkg::*;
   import hmm_pkg::*;
 #(
-  parameter int unsigned Clients = 2,
-  parameter int unsigned Depth   = 4
+  parameter int unsigned Walks     = 16,
+  parameter int unsigned Depth     = 4,
+  parameter int unsigned Epochs    = 5,
+  parameter int unsigned EpochBits = 3
 ) (
   input  logic           clk_i,
   input  logic           rst_ni,
@@ -18,10 +20,12 @@ module hmm_fence
   output logic           fence_ready_o,
   input  command_t       fence_i,
   // What it waits for
-  input  logic [Clients-1:0][Ids-1:0] grants_i,
-  input  logic           stale_read_i,
-  input  logic           quiesce_i,     // no requests are taken: wait for all walks and grants
-  input  logic           walks_open_i,
+  input  logic [EpochBits-1:0] epoch_i,       // of the grants that are given now
+  input  logic [Epochs-1:0]    epoch_open_i,  // a grant of it is open
+  input  logic [Walks-1:0]     stale_reads_i,
+  input  logic                 sweeping_i,
+  input  logic                 quiesce_i,  // no requests are taken: wait for all walks and grants
+  input  logic                 walks_open_i,
   // A fence is complete
   output logic           complete_o,
   output logic           interrupt_o,
@@ -41,8 +45,9 @@ module hmm_fence
   localparam int unsigned CountBits = $clog2(Depth + 1);
 
   typedef struct packed {
-    logic [Clients-1:0][Ids-1:0] grants;
-    logic           stale_read;
+    logic [EpochBits-1:0] epoch;  // those before it are over: fences complete in order
+    logic [Walks-1:0] stale_reads;
+    logic           sweeping;
     logic           quiesce;
     logic           write_value;
     logic           raise_interrupt;
@@ -63,8 +68,9 @@ module hmm_fence
 
   logic oldest_done;
 
-  assign oldest_done = (count_q != '0) && (waiting_q[0].grants == '0) &&
-                       !waiting_q[0].stale_read && !waiting_q[0].quiesce;
+  assign oldest_done = (count_q != '0) && !epoch_open_i[waiting_q[0].epoch] &&
+                       (waiting_q[0].stale_reads == '0) && !waiting_q[0].sweeping &&
+                       !waiting_q[0].quiesce;
 
   always_comb begin
     state_d    = state_q;
@@ -95,10 +101,10 @@ module hmm_fence
     waiting_d = waiting_q;
     count_d   = count_q;
     for (int unsigned i = 0; i < Depth; i++) begin
-      // An id that was released shows no grant for at least a cycle before it is granted again.
-      waiting_d[i].grants     = waiting_q[i].grants & grants_i;
-      waiting_d[i].stale_read = waiting_q[i].stale_read && stale_read_i;
-      waiting_d[i].quiesce    = waiting_q[i].quiesce && (walks_open_i || (grants_i != '0));
+      // A walk whose read is over shows none for at least a cycle before it reads again.
+      waiting_d[i].stale_reads = waiting_q[i].stale_reads & stale_reads_i;
+      waiting_d[i].sweeping    = waiting_q[i].sweeping && sweeping_i;
+      waiting_d[i].quiesce     = waiting_q[i].quiesce && (walks_open_i || (epoch_open_i != '0));
     end
     if (complete_o) begin
       count_d = count_d - 1'b1;
@@ -108,8 +114,9 @@ module hmm_fence
       for (int unsigned i = 0; i < Depth; i++) begin
         if (count_d == CountBits'(i)) begin
           waiting_d[i] = '{
-            grants:          grants_i,
-            stale_read:      stale_read_i,
+            epoch:           epoch_i,
+            stale_reads:     stale_reads_i,
+            sweeping:        sweeping_i,
             quiesce:         quiesce_i,
             write_value:     fence_i.write_value,
             raise_interrupt: fence_i.interrupt,

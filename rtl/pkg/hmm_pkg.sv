@@ -89,6 +89,47 @@ package hmm_pkg;
     memory_e memory;
   } translation_t;
 
+  // What a cache keeps of translations: 2^reach pages that lie side by side in the bus's memory, from
+  // page `base` on. `order` is what an answer says of each; it is never above `reach`.
+  typedef struct packed {
+    pfn_t    base;
+    order_t  reach;
+    order_t  order;
+    logic    write;
+    logic    atomic;
+    memory_e memory;
+  } cached_t;
+
+  // One page of a line of eight neighbours; its pfn is its own, not its block's.
+  typedef struct packed {
+    logic       valid;
+    pfn_t       pfn;
+    logic [1:0] order;
+    logic       write;
+    logic       atomic;
+    memory_e    memory;
+  } line_slot_t;
+
+  typedef line_slot_t [7:0] line_slots_t;
+
+  localparam int unsigned LineOrder = 3;  // a line holds 2^3 slots
+  localparam int unsigned LineShift = PageShift + LineOrder;  // of a line of 4 KiB slots
+
+  // Where a walk reads next.
+  typedef enum logic [1:0] {
+    PointerContext,    // an entry of the context table
+    PointerDirectory,  // an entry of a directory
+    PointerArray       // a slot of a pfns array
+  } pointer_e;
+
+  typedef struct packed {
+    pointer_e   kind;
+    logic [2:0] level;       // of the directory; of the directory entry that points to the array
+    pa_t        base;        // of the table, the directory or the array
+    logic [5:0] page_shift;  // of the array
+    logic [4:0] max_order;   // of the array
+  } pointer_t;
+
   // One invalidation in the cycle in which it takes effect.
   typedef struct packed {
     logic   valid;
@@ -154,9 +195,9 @@ package hmm_pkg;
     logic [MaxClients-1:0] stalled;
     logic [MaxClients-1:0] hit;
     logic [MaxClients-1:0] aborted;
-    logic                  walk_begin;
+    logic [5:0]            walk_begin;  // how many
     logic                  walk_read;
-    logic                  walk_drop;
+    logic [5:0]            walk_drop;   // how many
     logic                  invalidation;
     logic                  merged;
     logic                  replayed;
@@ -213,6 +254,30 @@ package hmm_pkg;
     logic [31:0]      fault_get;
     logic [31:0]      fault_put;
   } probe_t;
+
+  // Pages that one entry of a directory of this level spans, as an order.
+  function automatic order_t span_order(logic [2:0] level);
+    return order_t'(level * LevelBits);
+  endfunction
+
+  // The page of the bus's memory that a cached block gives for an address.
+  function automatic pfn_t cached_pfn(cached_t cached, va_t va);
+    return cached.base + (pfn_t'(va[63:12]) & pfn_t'(low_ones({1'b0, cached.reach})));
+  endfunction
+
+  // Whether an invalidation of translations reaches a byte from first to last of a context.
+  function automatic logic invalidates(invalidation_t invalidation, pasid_t pasid, va_t first,
+                                       va_t last);
+    return invalidation.valid && invalidation.drop_range &&
+           (invalidation.all_contexts || (invalidation.pasid == pasid)) &&
+           (first <= invalidation.last) && (last >= invalidation.first);
+  endfunction
+
+  // The same for the line of eight 4 KiB pages around an address.
+  function automatic logic invalidates_line(invalidation_t invalidation, pasid_t pasid, va_t va);
+    return invalidates(invalidation, pasid, {va[63:LineShift], LineShift'(0)},
+                       {va[63:LineShift], {LineShift{1'b1}}});
+  endfunction
 
   // The `count` lowest bits set; all of them from 64 on.
   function automatic logic [63:0] low_ones(logic [6:0] count);

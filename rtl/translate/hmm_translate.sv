@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One client port: takes requests one after the other, answers hits at once and hands misses to the
-// fault buffer, so that hits go on under misses and faults. Keeps the port's grants. Does not cache
-// and does not walk.
+// fault buffer, so that hits go on under misses and faults. Does not cache and does not walk.
 // See docs/interface.md, "Client port".
 
 module hmm_translate
@@ -21,13 +20,12 @@ module hmm_translate
   output logic             rsp_valid_o,
   input  logic             rsp_ready_i,
   output client_response_t rsp_o,
-  input  logic             rel_valid_i,
-  input  id_t              rel_id_i,
-  // Translation cache
+  // The port's translation cache
+  output logic             lookup_o,
   output pasid_t           lookup_pasid_o,
   output va_t              lookup_va_o,
   input  logic             lookup_hit_i,
-  input  translation_t     lookup_translation_i,
+  input  cached_t          lookup_cached_i,
   // Fault buffer: misses go there, answers come from there at any time
   output logic             miss_valid_o,
   input  logic             miss_ready_i,
@@ -35,9 +33,11 @@ module hmm_translate
   input  logic             answer_valid_i,
   input  client_request_t  answer_request_i,
   input  reason_e          answer_reason_i,
-  input  translation_t     answer_translation_i,
+  input  cached_t          answer_cached_i,
   // Grants
-  output logic [Ids-1:0]   grants_o,
+  output logic             grant_o,  // one begins in the next cycle
+  output id_t              grant_id_o,
+  input  logic [Ids-1:0]   granted_i,
   // Events
   output logic             busy_o,
   output logic             hit_o,
@@ -48,7 +48,6 @@ module hmm_translate
   client_request_t  request_q, request_d;
   logic             response_valid_q, response_valid_d;
   client_response_t response_q, response_d;
-  logic [Ids-1:0]   grants_q, grants_d;
 
   // ---- The request in hand ----------------------------------------------------------------------
 
@@ -56,8 +55,8 @@ module hmm_translate
 
   assign hit = lookup_hit_i && (request_q.va[63:VaBits] == '0) &&
                ({1'b0, request_q.pasid} < context_count_i) &&
-               (permission_reason(request_q.access, lookup_translation_i.write,
-                                  lookup_translation_i.atomic) == REASON_NONE);
+               (permission_reason(request_q.access, lookup_cached_i.write,
+                                  lookup_cached_i.atomic) == REASON_NONE);
 
   // An answer from the fault buffer goes first: it cannot wait.
   assign hit_o        = request_valid_q && hit && !answer_valid_i;
@@ -80,14 +79,11 @@ module hmm_translate
 
   client_request_t answered;
   reason_e         reason;
-  translation_t    translation;
-  pfn_t            pfn;
+  cached_t         cached;
 
   assign answered    = answer_valid_i ? answer_request_i : request_q;
   assign reason      = answer_valid_i ? answer_reason_i : REASON_NONE;
-  assign translation = answer_valid_i ? answer_translation_i : lookup_translation_i;
-  assign pfn         = translation.base +
-                       (pfn_t'(answered.va[63:12]) & pfn_t'(low_ones({1'b0, translation.order})));
+  assign cached      = answer_valid_i ? answer_cached_i : lookup_cached_i;
 
   assign aborted_o = answer_valid_i && (reason != REASON_NONE);
 
@@ -100,30 +96,24 @@ module hmm_translate
       response_d.reason = reason;
     end else begin
       response_d.status = STATUS_OK;
-      response_d.pa     = {pfn, answered.va[11:0]};
-      response_d.order  = translation.order;
-      response_d.write  = translation.write;
-      response_d.atomic = translation.atomic;
-      response_d.memory = translation.memory;
+      response_d.pa     = {cached_pfn(cached, answered.va), answered.va[11:0]};
+      response_d.order  = cached.order;
+      response_d.write  = cached.write;
+      response_d.atomic = cached.atomic;
+      response_d.memory = cached.memory;
     end
   end
 
-  // ---- Grants -----------------------------------------------------------------------------------
+  assign grant_o    = response_valid_d && (reason == REASON_NONE) &&
+                      (answered.access != ACCESS_PREFETCH);
+  assign grant_id_o = answered.id;
 
-  always_comb begin
-    grants_d = grants_q;
-    if (rel_valid_i) grants_d[rel_id_i] = 1'b0;
-    if (response_valid_d && (reason == REASON_NONE) && (answered.access != ACCESS_PREFETCH)) begin
-      grants_d[answered.id] = 1'b1;
-    end
-  end
-
+  assign lookup_o       = request_valid_q;
   assign lookup_pasid_o = request_q.pasid;
   assign lookup_va_o    = request_q.va;
   assign rsp_valid_o    = response_valid_q;
   assign rsp_o          = response_q;
-  assign grants_o       = grants_q;
-  assign busy_o         = request_valid_q || response_valid_q || (grants_q != '0);
+  assign busy_o         = request_valid_q || response_valid_q || (granted_i != '0);
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -131,13 +121,11 @@ module hmm_translate
       request_q        <= '0;
       response_valid_q <= 1'b0;
       response_q       <= '0;
-      grants_q         <= '0;
     end else begin
       request_valid_q  <= request_valid_d;
       request_q        <= request_d;
       response_valid_q <= response_valid_d;
       response_q       <= response_d;
-      grants_q         <= grants_d;
     end
   end
 
@@ -145,14 +133,11 @@ module hmm_translate
 
   ReqIdFree: assert property (@(posedge clk_i) disable iff (!rst_ni)
       (req_valid_i && req_ready_o) |->
-      (!grants_q[req_i.id] && !(request_valid_q && request_q.id == req_i.id) &&
+      (!granted_i[req_i.id] && !(request_valid_q && request_q.id == req_i.id) &&
        !(response_valid_q && response_q.id == req_i.id)))
     else $error("a request carries an id that is still busy");
   RspReady: assert property (@(posedge clk_i) disable iff (!rst_ni) rsp_valid_o |-> rsp_ready_i)
     else $error("a client held back a response");
-  RelGranted: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      rel_valid_i |-> grants_q[rel_id_i])
-    else $error("a client released an id without a grant");
 
   logic unused_pasid;
   assign unused_pasid = ^answered.pasid;

@@ -3,12 +3,18 @@
 // hmm_device: for another MMU, write another adapter.
 
 module hmm_adapter #(
-  parameter int unsigned VaBits         = 48,
-  parameter int unsigned Clients        = 2,  // client 0 included, which has no port
-  parameter int unsigned TlbEntries     = 16,
-  parameter int unsigned ContextEntries = 4,
-  parameter int unsigned FaultSlots     = 64,
-  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned VaBits            = 48,
+  parameter int unsigned Clients           = 2,  // client 0 included, which has no port
+  parameter int unsigned TlbEntries        = 16,
+  parameter int unsigned SharedSets        = 64,
+  parameter int unsigned SharedWays        = 4,
+  parameter int unsigned LargeEntries      = 16,
+  parameter int unsigned DirectoryEntries  = 64,
+  parameter int unsigned TableEntries      = 8,
+  parameter int unsigned Walks             = 16,
+  parameter int unsigned ContextEntries    = 4,
+  parameter int unsigned FaultSlots        = 64,
+  parameter int unsigned FenceDepth        = 4,
   parameter int unsigned EngineDescriptors = 4
 ) (
   input  logic clk_i,
@@ -135,12 +141,18 @@ module hmm_adapter #(
   end
 
   hmm_device #(
-    .Clients        (Clients),
-    .VaBits         (VaBits),
-    .TlbEntries     (TlbEntries),
-    .ContextEntries (ContextEntries),
-    .FaultSlots     (FaultSlots),
-    .FenceDepth     (FenceDepth),
+    .Clients           (Clients),
+    .VaBits            (VaBits),
+    .TlbEntries        (TlbEntries),
+    .SharedSets        (SharedSets),
+    .SharedWays        (SharedWays),
+    .LargeEntries      (LargeEntries),
+    .DirectoryEntries  (DirectoryEntries),
+    .TableEntries      (TableEntries),
+    .Walks             (Walks),
+    .ContextEntries    (ContextEntries),
+    .FaultSlots        (FaultSlots),
+    .FenceDepth        (FenceDepth),
     .EngineDescriptors (EngineDescriptors)
   ) u_device (
     .clk_i,

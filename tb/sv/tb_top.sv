@@ -14,12 +14,18 @@
 module tb_top
   import tb_pkg::*;
 #(
-  parameter int unsigned VaBits         = 48,
-  parameter int unsigned Clients        = 5,  // client 0 included, which is inside the device
-  parameter int unsigned TlbEntries     = 16,
-  parameter int unsigned ContextEntries = 4,
-  parameter int unsigned FaultSlots     = 64,
-  parameter int unsigned FenceDepth     = 4,
+  parameter int unsigned VaBits            = 48,
+  parameter int unsigned Clients           = 5,  // client 0 included, which is inside the device
+  parameter int unsigned TlbEntries        = 16,
+  parameter int unsigned SharedSets        = 64,
+  parameter int unsigned SharedWays        = 4,
+  parameter int unsigned LargeEntries      = 16,
+  parameter int unsigned DirectoryEntries  = 64,
+  parameter int unsigned TableEntries      = 8,
+  parameter int unsigned Walks             = 16,
+  parameter int unsigned ContextEntries    = 4,
+  parameter int unsigned FaultSlots        = 64,
+  parameter int unsigned FenceDepth        = 4,
   parameter int unsigned EngineDescriptors = 4
 ) (
   input  logic        clk,
@@ -160,7 +166,7 @@ module tb_top
   probe_t                  probe;
 
   tb_clients #(
-    .Clients (Clients)
+    .Clients           (Clients)
   ) u_clients (
     .clk_i                (clk),
     .rst_ni               (rst_n),
@@ -301,7 +307,7 @@ module tb_top
   axi_r_t axi_r;
 
   tb_memory #(
-    .Clients (Clients)
+    .Clients           (Clients)
   ) u_memory (
     .clk_i           (clk),
     .rst_ni          (rst_n),
@@ -344,12 +350,18 @@ module tb_top
   // ---- Device -----------------------------------------------------------------------------------
 
   hmm_adapter #(
-    .VaBits         (VaBits),
-    .Clients        (Clients),
-    .TlbEntries     (TlbEntries),
-    .ContextEntries (ContextEntries),
-    .FaultSlots     (FaultSlots),
-    .FenceDepth     (FenceDepth),
+    .VaBits            (VaBits),
+    .Clients           (Clients),
+    .TlbEntries        (TlbEntries),
+    .SharedSets        (SharedSets),
+    .SharedWays        (SharedWays),
+    .LargeEntries      (LargeEntries),
+    .DirectoryEntries  (DirectoryEntries),
+    .TableEntries      (TableEntries),
+    .Walks             (Walks),
+    .ContextEntries    (ContextEntries),
+    .FaultSlots        (FaultSlots),
+    .FenceDepth        (FenceDepth),
     .EngineDescriptors (EngineDescriptors)
   ) u_adapter (
     .clk_i           (clk),
@@ -401,7 +413,7 @@ module tb_top
   // ---- Observers --------------------------------------------------------------------------------
 
   tb_events #(
-    .Clients (Clients)
+    .Clients           (Clients)
   ) u_events (
     .clk_i         (clk),
     .rst_ni        (rst_n),

@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+// The walks in flight: each reads contexts, directories and one line of a pfns array for one
+// request, side by side with the others; walks that need the same directory entry share its read.
+// An invalidation of what a walk stands for drops it, and it begins anew; nothing that it read is
+// used. A walk that ends in a reason fills no cache. Does not keep translations.
+// See docs/theory_of_operation.md, "The walk".
+
+module hmm_walk_pool
+  import hmm_structures_pkg::*;
+  import hmm_pkg::*;
+#(
+  parameter  int unsigned VaBits           = 48,
+  parameter  int unsigned Walks            = 16,
+  parameter  int unsigned DirectoryEntries = 64,
+  parameter  int unsigned TableEntries     = 8,
+  parameter  int unsigned ContextEntries   = 4,
+  parameter  int unsigned PlaceBits        = 7,
+  localparam int unsigned WalkBits         = (Walks > 1) ? $clog2(Walks) : 1
+) (
+  input  logic                 clk_i,
+  input  logic                 rst_ni,
+  // Configuration, stable while translation is on
+  input  entry_format_t        format_i,
+  input  logic [51:0]          context_base_i,
+  input  logic [20:0]          context_count_i,
+  input  logic                 flush_i,
+  input  invalidation_t        invalidation_i,
+  // A walk begins
+  input  logic                 start_i,
+  output logic                 free_o,  // there is a walk to begin
+  input  client_request_t      start_request_i,
+  input  logic [PlaceBits-1:0] start_place_i,
+  // Is a walk on its way for the line of an address?
+  input  pasid_t               match_pasid_i,
+  input  va_t                  match_va_i,
+  output logic                 match_o,
+  output logic [WalkBits-1:0]  match_walk_o,
+  // A walk ends, at most one a cycle
+  output logic                 done_o,
+  output logic [WalkBits-1:0]  done_walk_o,
+  output logic [PlaceBits-1:0] done_place_o,
+  output reason_e              reason_o,
+  output cached_t              cached_o,
+  // What may be kept of it
+  output logic                 fill_line_o,
+  output logic                 fill_block_o,
+  output pasid_t               fill_pasid_o,
+  output va_t                  fill_va_o,
+  output line_slots_t          fill_slots_o,
+  // Events and state
+  output logic [WalkBits:0]    dropped_o,  // walks that begin anew in this cycle
+  output logic [Walks-1:0]     stale_o,    // dropped, and their bus read is not over
+  output logic                 busy_o,
+  // Bus reads of whole lines; the tag is the walk
+  output logic                 read_valid_o,
+  input  logic                 read_ready_i,
+  output pa_t                  read_address_o,
+  output tag_t                 read_tag_o,
+  input  logic                 read_done_i,
+  input  tag_t                 read_done_tag_i,
+  input  line_t                read_line_i,
+  input  logic                 read_error_i
+);
+
+  typedef logic [WalkBits-1:0] walk_index_t;
+
+  typedef enum logic [2:0] {
+    WalkFree,
+    WalkStart,  // looks where to begin
+    WalkIssue,  // has an address for the bus
+    WalkWait,   // waits for data: of its own read or of its leader's
+    WalkLine,   // its line of the array is here
+    WalkEnded   // has a reason, waits for its turn to tell it
+  } walk_state_e;
+
+  typedef struct packed {
+    walk_state_e          state;
+    logic [PlaceBits-1:0] place;
+    pasid_t               pasid;
+    va_t                  va;
+    access_e              access;
+    logic                 dropped;    // an invalidation reached it: read on, use nothing
+    logic                 page_only;  // one reached its neighbours: trust its page alone
+    walk_index_t          leader;     // whose read it waits for
+    pointer_t             pointer;
+    logic [2:0]           word;       // of the line that is being read
+    logic                 root_new;   // the context was read, not found in the cache
+    pa_t                  root;
+    logic                 array_new;  // so was the directory entry of the array
+    logic                 table_new;  // and it stands in this directory
+    pa_t                  table_base;
+    reason_e              reason;
+  } walk_t;
+
+  walk_t [Walks-1:0] walks_q, walks_d;
+
+  // ---- Invalidations ----------------------------------------------------------------------------
+
+  logic [Walks-1:0] covered, touched;  // in this cycle
+
+  always_comb begin
+    covered = '0;
+    touched = '0;
+    if (invalidation_i.valid) begin
+      for (int unsigned i = 0; i < Walks; i++) begin
+        automatic logic same;
+        same = invalidation_i.all_contexts || (invalidation_i.pasid == walks_q[i].pasid);
+        covered[i] = (walks_q[i].state != WalkFree) && same &&
+                     (invalidation_i.drop_context ||
+                      invalidates_line(invalidation_i, walks_q[i].pasid, walks_q[i].va));
+        touched[i] = (walks_q[i].state != WalkFree) && same && invalidation_i.drop_range;
+      end
+    end
+  end
+
+  // ---- Who is where -----------------------------------------------------------------------------
+
+  logic [Walks-1:0] is_free, is_start, is_issue, is_ended, matching;
+  logic [Walks-1:0] reads;  // of its own, which others may share
+
+  always_comb begin
+    for (int unsigned i = 0; i < Walks; i++) begin
+      is_free[i]  = (walks_q[i].state == WalkFree);
+      is_start[i] = (walks_q[i].state == WalkStart);
+      is_issue[i] = (walks_q[i].state == WalkIssue);
+      is_ended[i] = (walks_q[i].state == WalkEnded);
+      reads[i]    = ((walks_q[i].state == WalkIssue) || (walks_q[i].state == WalkWait)) &&
+                    (walks_q[i].leader == walk_index_t'(i));
+      matching[i]  = !is_free[i] && (walks_q[i].pasid == match_pasid_i) &&
+                    (walks_q[i].va[63:LineShift] == match_va_i[63:LineShift]);
+    end
+  end
+
+  walk_index_t free_walk, start_walk, issue_choice, issue_walk, ended_walk;
+  logic        start_wanted, issue_wanted, ended_wanted, ended_served, issue_served;
+
+  always_comb begin
+    free_walk    = '0;
+    match_walk_o = '0;
+    for (int unsigned i = 0; i < Walks; i++) begin
+      if (is_free[i]) free_walk = walk_index_t'(i);
+      if (matching[i]) match_walk_o = walk_index_t'(i);
+    end
+  end
+
+  // While a reason waits for its turn no walk begins: so its turn comes.
+  assign free_o  = (is_free != '0) && (!ended_wanted || ended_served);
+  assign match_o = (matching != '0);
+
+  hmm_arbiter #(.Inputs (Walks)) u_start_arbiter (
+    .clk_i,
+    .rst_ni,
+    .request_i (is_start),
+    .served_i  (1'b1),
+    .valid_o   (start_wanted),
+    .index_o   (start_walk)
+  );
+
+  hmm_arbiter #(.Inputs (Walks)) u_issue_arbiter (
+    .clk_i,
+    .rst_ni,
+    .request_i (is_issue),
+    .served_i  (issue_served),
+    .valid_o   (issue_wanted),
+    .index_o   (issue_choice)
+  );
+
+  hmm_arbiter #(.Inputs (Walks)) u_ended_arbiter (
+    .clk_i,
+    .rst_ni,
+    .request_i (is_ended),
+    .served_i  (ended_served),
+    .valid_o   (ended_wanted),
+    .index_o   (ended_walk)
+  );
+
+  // ---- The beginning ----------------------------------------------------------------------------
+
+  walk_t    starting, done_walk;
+  reason_e  start_reason;
+  pointer_t start_pointer;
+  logic     fill;
+  logic     fill_directories;
+
+  assign starting = walks_q[start_walk];
+
+  pointer_t done_directory;
+
+  assign done_directory = '{
+    kind:       PointerDirectory,
+    level:      done_walk.pointer.level,
+    base:       done_walk.table_base,
+    page_shift: '0,
+    max_order:  '0
+  };
+
+  hmm_walk_start #(
+    .VaBits           (VaBits),
+    .DirectoryEntries (DirectoryEntries),
+    .TableEntries     (TableEntries),
+    .ContextEntries   (ContextEntries)
+  ) u_start (
+    .clk_i,
+    .rst_ni,
+    .flush_i                  (flush_i),
+    .invalidation_i           (invalidation_i),
+    .context_base_i           (context_base_i),
+    .context_count_i          (context_count_i),
+    .lookup_i                 (start_wanted),
+    .pasid_i                  (starting.pasid),
+    .va_i                     (starting.va),
+    .reason_o                 (start_reason),
+    .pointer_o                (start_pointer),
+    .fill_pasid_i             (done_walk.pasid),
+    .fill_va_i                (done_walk.va),
+    .fill_array_i             (fill_directories && done_walk.array_new),
+    .fill_array_pointer_i     (done_walk.pointer),
+    .fill_directory_i         (fill_directories && done_walk.table_new),
+    .fill_directory_pointer_i (done_directory),
+    .fill_context_i           (fill && done_walk.root_new),
+    .fill_root_i              (done_walk.root)
+  );
+
+  // Whether two walks at directories of one level, or at a context, want the same entry.
+  function automatic logic same_entry(pointer_t pointer, pasid_t pasid, va_t va, walk_t other);
+    va_t differs;
+    differs = (va ^ other.va) >> (span_order(pointer.level) + 6'd12);
+    return (pasid == other.pasid) && (pointer.kind == other.pointer.kind) &&
+           ((pointer.kind == PointerContext) ||
+            ((pointer.kind == PointerDirectory) && (pointer.level == other.pointer.level) &&
+             (differs == '0)));
+  endfunction
+
+  logic        follow;
+  walk_index_t follow_walk;
+
+  always_comb begin
+    follow      = 1'b0;
+    follow_walk = '0;
+    if (start_wanted && (start_pointer.kind != PointerArray)) begin
+      for (int unsigned i = 0; i < Walks; i++) begin
+        if (reads[i] && !walks_q[i].dropped && !covered[i] &&
+            !(read_done_i && (read_done_tag_i == tag_t'(i))) &&
+            same_entry(start_pointer, starting.pasid, starting.va, walks_q[i])) begin
+          follow      = 1'b1;
+          follow_walk = walk_index_t'(i);
+        end
+      end
+    end
+  end
+
+  // ---- The bus ----------------------------------------------------------------------------------
+
+  logic        held_q, held_d;  // an address that was offered stays until it is taken
+  walk_index_t held_walk_q, held_walk_d;
+  walk_t       issuing;
+  logic [48:0] issue_address;   // of the word
+  logic        issue_beyond, offered;
+
+  assign issue_walk = held_q ? held_walk_q : issue_choice;
+  assign issuing    = walks_q[issue_walk];
+
+  always_comb begin
+    logic [5:0]  span_log2;
+    logic [63:0] index;
+    span_log2 = span_order(issuing.pointer.level) + 6'd12;
+    index    = '0;
+    //   reads a    | at
+    //   context    | the entry
+    //   directory  | the entry of the address, by the 9 bits above the entry's span
+    //   array      | the slot of the address in the span of the array
+    unique case (issuing.pointer.kind)
+      PointerContext:   index = '0;
+      PointerDirectory: index = (issuing.va >> span_log2) & 64'h1ff;
+      PointerArray:     index = (issuing.va & low_ones({1'b0, span_log2})) >>
+                                 issuing.pointer.page_shift;
+      default: ;
+    endcase
+    issue_beyond  = (index[63:45] != '0);
+    issue_address = {1'b0, issuing.pointer.base} + {index[45:0], 3'd0};
+    issue_beyond  = issue_beyond || issue_address[48];
+  end
+
+  assign offered        = (held_q || issue_wanted) && !issue_beyond;
+  assign read_valid_o   = offered;
+  assign read_address_o = {issue_address[47:6], 6'd0};
+  assign read_tag_o     = tag_t'(issue_walk);
+  assign held_d         = offered && !read_ready_i;
+  assign held_walk_d    = issue_walk;
+  assign issue_served   = (offered && read_ready_i) || (issue_wanted && issue_beyond);
+
+  // ---- What comes back --------------------------------------------------------------------------
+
+  walk_index_t back_walk;
+  walk_t       back;
+  reason_e     step_reason;
+  pointer_t    step_next;
+
+  assign back_walk = walk_index_t'(read_done_tag_i);
+  assign back      = walks_q[back_walk];
+
+  hmm_walk_step #(
+    .VaBits (VaBits)
+  ) u_step (
+    .pointer_i (back.pointer),
+    .word_i    (back.word),
+    .line_i    (read_line_i),
+    .error_i   (read_error_i),
+    .reason_o  (step_reason),
+    .next_o    (step_next)
+  );
+
+  // ---- The end ----------------------------------------------------------------------------------
+
+  // A line of an array is kept for one cycle, in which it is decoded.
+  logic        line_valid_q, line_valid_d, line_error_q, line_error_d;
+  walk_index_t line_walk_q, line_walk_d;
+  line_t       line_q, line_d;
+  logic        line_done, ended_done;
+
+  assign line_valid_d = read_done_i && (back.pointer.kind == PointerArray) &&
+                        !back.dropped && !covered[back_walk];
+  assign line_walk_d  = back_walk;
+  assign line_error_d = read_error_i;
+  assign line_d       = line_valid_d ? read_line_i : line_q;
+
+  assign line_done    = line_valid_q && !walks_q[line_walk_q].dropped && !covered[line_walk_q];
+  assign ended_served = ended_wanted && !line_valid_q;
+  assign ended_done   = ended_served && !covered[ended_walk];
+  assign done_o       = line_done || ended_done;
+  assign done_walk_o  = line_valid_q ? line_walk_q : ended_walk;
+  assign done_walk    = walks_q[done_walk_o];
+  assign done_place_o = done_walk.place;
+
+  reason_e entry_reason;
+  logic    page_only, may_keep_line, may_keep_block;
+
+  assign page_only = done_walk.page_only || touched[done_walk_o];
+
+  hmm_line_decoder u_line_decoder (
+    .format_i     (format_i),
+    .line_i       (line_q),
+    .va_i         (done_walk.va),
+    .array_i      (done_walk.pointer),
+    .page_only_i  (page_only),
+    .reason_o     (entry_reason),
+    .cached_o     (cached_o),
+    .fill_line_o  (may_keep_line),
+    .fill_block_o (may_keep_block),
+    .slots_o      (fill_slots_o)
+  );
+
+  always_comb begin
+    if (!line_valid_q)                     reason_o = done_walk.reason;
+    else if (line_error_q)                 reason_o = REASON_BUS_ERROR;
+    else if (entry_reason != REASON_NONE)  reason_o = entry_reason;
+    else reason_o = permission_reason(done_walk.access, cached_o.write, cached_o.atomic);
+  end
+
+  assign fill             = line_done && (reason_o == REASON_NONE);
+  assign fill_directories = fill && !page_only;
+  assign fill_line_o      = fill && may_keep_line;
+  assign fill_block_o     = fill && may_keep_block;
+  assign fill_pasid_o     = done_walk.pasid;
+  assign fill_va_o        = done_walk.va;
+
+  // ---- The walks --------------------------------------------------------------------------------
+
+  logic [Walks-1:0] anew;
+
+  //   a walk in  | and                                         | goes to
+  //   Free       | it is begun                                 | Start
+  //   Start      | its turn, nothing to read                   | Ended
+  //   Start      | its turn, another reads the same entry      | Wait, under that one
+  //   Start      | its turn                                    | Issue
+  //   Issue      | dropped and not on offer                    | Start
+  //   Issue      | its address is beyond the bus               | Ended: MALFORMED
+  //   Issue      | its address is taken                        | Wait
+  //   Wait       | its leader does not read (any more)         | Start
+  //   Wait       | its data comes, dropped                     | Start
+  //   Wait       | its data comes: a reason                    | Ended
+  //   Wait       | its data comes: an entry, the next shared   | Wait
+  //   Wait       | its data comes: an entry                    | Issue
+  //   Wait       | its data comes: the line of an array        | Line
+  //   Line       | dropped                                     | Start
+  //   Line       | else                                        | Free
+  //   Ended      | dropped                                     | Start
+  //   Ended      | its turn                                    | Free
+  always_comb begin
+    walks_d = walks_q;
+    anew    = '0;
+    for (int unsigned i = 0; i < Walks; i++) begin
+      automatic logic own, leads;
+      own   = (walks_q[i].leader == walk_index_t'(i));
+      leads = reads[walks_q[i].leader];
+      walks_d[i].dropped   = walks_q[i].dropped || covered[i];
+      walks_d[i].page_only = walks_q[i].page_only || touched[i];
+
+      unique case (walks_q[i].state)
+        WalkFree: ;
+        WalkStart: begin
+          walks_d[i].dropped   = 1'b0;
+          walks_d[i].page_only = 1'b0;
+          if (start_wanted && (start_walk == walk_index_t'(i)) && !covered[i]) begin
+            walks_d[i].pointer   = start_pointer;
+            walks_d[i].leader    = follow ? follow_walk : walk_index_t'(i);
+            walks_d[i].root_new  = 1'b0;
+            walks_d[i].array_new = 1'b0;
+            walks_d[i].table_new = 1'b0;
+            walks_d[i].reason    = start_reason;
+            walks_d[i].state     = (start_reason != REASON_NONE) ? WalkEnded :
+                                   follow                        ? WalkWait : WalkIssue;
+          end
+        end
+        WalkIssue: begin
+          if ((issue_walk == walk_index_t'(i)) && offered) begin
+            walks_d[i].word = issue_address[5:3];
+            if (read_ready_i) walks_d[i].state = WalkWait;
+          end else if (walks_d[i].dropped) begin
+            walks_d[i].state = WalkStart;
+            anew[i]          = 1'b1;
+          end else if (issue_walk == walk_index_t'(i)) begin
+            walks_d[i].reason = REASON_MALFORMED;
+            walks_d[i].state  = WalkEnded;
+          end
+        end
+        WalkWait: begin
+          if (!leads) begin
+            walks_d[i].state = WalkStart;
+            anew[i]          = walks_d[i].dropped;
+          end else if (read_done_i && (back_walk == walks_q[i].leader)) begin
+            walks_d[i].leader = walk_index_t'(i);
+            if (walks_d[i].dropped) begin
+              walks_d[i].state = WalkStart;
+              anew[i]          = 1'b1;
+            end else if (walks_q[i].pointer.kind == PointerArray) begin
+              walks_d[i].state = WalkLine;
+            end else if (step_reason != REASON_NONE) begin
+              walks_d[i].reason = step_reason;
+              walks_d[i].state  = WalkEnded;
+            end else begin
+              walks_d[i].pointer = step_next;
+              walks_d[i].state   = WalkIssue;
+              if (walks_q[i].pointer.kind == PointerContext) begin
+                walks_d[i].root_new = 1'b1;
+                walks_d[i].root     = step_next.base;
+              end else begin
+                walks_d[i].array_new  = (step_next.kind == PointerArray);
+                walks_d[i].table_new  = (step_next.kind == PointerArray);
+                walks_d[i].table_base = walks_q[i].pointer.base;
+              end
+              if (!own && !back.dropped && !covered[back_walk] &&
+                  (step_next.kind == PointerDirectory) &&
+                  (((walks_q[i].va ^ back.va) >> (span_order(step_next.level) + 6'd12)) == '0)) begin
+                walks_d[i].state  = WalkWait;
+                walks_d[i].leader = back_walk;
+              end
+            end
+          end
+        end
+        WalkLine: begin
+          walks_d[i].state = walks_d[i].dropped ? WalkStart : WalkFree;
+          anew[i]          = walks_d[i].dropped;
+        end
+        WalkEnded: begin
+          if (covered[i]) begin
+            walks_d[i].state = WalkStart;
+            anew[i]          = 1'b1;
+          end else if (ended_served && (ended_walk == walk_index_t'(i))) begin
+            walks_d[i].state = WalkFree;
+          end
+        end
+        default: ;
+      endcase
+    end
+
+    if (start_i) begin
+      walks_d[free_walk]        = '0;
+      walks_d[free_walk].state  = WalkStart;
+      walks_d[free_walk].leader = free_walk;
+      walks_d[free_walk].place  = start_place_i;
+      walks_d[free_walk].pasid  = start_request_i.pasid;
+      walks_d[free_walk].va     = start_request_i.va;
+      walks_d[free_walk].access = start_request_i.access;
+    end
+  end
+
+  always_comb begin
+    dropped_o = (WalkBits + 1)'($countones(anew));
+    busy_o    = (is_free != '1);
+    for (int unsigned i = 0; i < Walks; i++) begin
+      stale_o[i] = walks_q[i].dropped &&
+                   ((walks_q[i].state == WalkIssue) || (walks_q[i].state == WalkWait));
+    end
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      for (int unsigned i = 0; i < Walks; i++) walks_q[i] <= '0;
+      held_q       <= 1'b0;
+      held_walk_q  <= '0;
+      line_valid_q <= 1'b0;
+      line_error_q <= 1'b0;
+      line_walk_q  <= '0;
+      line_q       <= '0;
+    end else begin
+      walks_q      <= walks_d;
+      held_q       <= held_d;
+      held_walk_q  <= held_walk_d;
+      line_valid_q <= line_valid_d;
+      line_error_q <= line_error_d;
+      line_walk_q  <= line_walk_d;
+      line_q       <= line_d;
+    end
+  end
+
+  WalkStartsFree: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      start_i |-> (walks_q[free_walk].state == WalkFree))
+    else $error("a walk was started while there is none to start");
+  WalkOneALine: assert property (@(posedge clk_i) disable iff (!rst_ni) $onehot0(matching))
+    else $error("two walks are on their way for one line");
+  WalkReadStable: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      (read_valid_o && !read_ready_i) |=> (read_valid_o && $stable({read_address_o, read_tag_o})))
+    else $error("a walk's read was withdrawn or changed before it was taken");
+  WalkDataExpected: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      read_done_i |-> ((back.state == WalkWait) && (back.leader == back_walk)))
+    else $error("read data came for a walk that does not wait for it");
+
+  if (VaBits != 48 && VaBits != 57) begin : gen_va_bits_check
+    $error("VaBits must be 48 or 57");
+  end
+  if (Walks < 1 || Walks > (1 << TagBits)) begin : gen_walks_check
+    $error("Walks must be 1 to 32");
+  end
+
+endmodule
