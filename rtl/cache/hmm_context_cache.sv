@@ -35,7 +35,8 @@ module hmm_context_cache
   entry_t [Entries-1:0] entries_q, entries_d;
   index_t               next_victim_q, next_victim_d;
 
-  logic [Entries-1:0] hit, invalidated;
+  logic [Entries-1:0] hit, invalidated, known;
+  index_t             victim;
 
   always_comb begin
     lookup_root_o = '0;
@@ -50,14 +51,25 @@ module hmm_context_cache
 
   assign lookup_hit_o = |hit;
 
+  // Several walks may bring the same context: it stays where it is.
+  always_comb begin
+    victim = next_victim_q;
+    for (int unsigned i = 0; i < Entries; i++) begin
+      known[i] = valid_q[i] && (entries_q[i].pasid == fill_pasid_i);
+      if (known[i]) victim = index_t'(i);
+    end
+  end
+
   always_comb begin
     valid_d       = valid_q & ~invalidated;
     entries_d     = entries_q;
     next_victim_d = next_victim_q;
     if (fill_i) begin
-      valid_d[next_victim_q]   = 1'b1;
-      entries_d[next_victim_q] = '{pasid: fill_pasid_i, root: fill_root_i};
-      next_victim_d = (next_victim_q == index_t'(Entries - 1)) ? '0 : next_victim_q + 1'b1;
+      valid_d[victim]   = 1'b1;
+      entries_d[victim] = '{pasid: fill_pasid_i, root: fill_root_i};
+      if (known == '0) begin
+        next_victim_d = (next_victim_q == index_t'(Entries - 1)) ? '0 : next_victim_q + 1'b1;
+      end
     end
     if (flush_i) valid_d = '0;
   end
