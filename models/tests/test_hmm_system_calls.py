@@ -27,6 +27,7 @@ from models.hmm import (
     memory_failure,
 )
 from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
+from models.hmm.operations.exclusive import make_device_exclusive_range
 from models.hmm.page_table import LargeEntry
 from models.hmm.vma import Backing, SharedObject
 from models.physical_memory import Owner
@@ -360,3 +361,29 @@ def test_hmm_system_calls_drop_hugetlb_pages() -> None:
     # Huge pages are told a second time in this kernel (zap_page_range_single(), __unmap_hugepage_range()).
     assert bench.events == [InvalidateEvent.CLEAR, InvalidateEvent.UNMAP]
     assert (bench.frames.references(4096), bench.frames.references(4096 + HUGE_PAGES)) == (0, 1)
+
+
+def test_hmm_system_calls_exclusive_is_for_anonymous_pages() -> None:
+    """A device gets a page for itself only where no object has it, too (page_make_device_exclusive()).
+
+    Stimulus: make_device_exclusive_range() over a page of anonymous memory, then over one of shared memory.
+    Checking: the addresses that it gave, the entries, who was told.
+    Covers: MM-EXCLUSIVE.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        await bench.begin()
+        for flags, had in ((MapFlags.MAP_PRIVATE, True), (MapFlags.MAP_SHARED, False)):
+            va = await mm.mmap(0, PAGE_BYTES, flags=flags | MapFlags.MAP_ANONYMOUS)
+            await cpu_write(mm, va, b"x")
+            bench.mirror.updates.clear()
+            async with mm.mmap_lock.read():
+                done = await make_device_exclusive_range(mm, va, va + PAGE_BYTES, bench)
+            assert done == ([va] if had else [])
+            assert mm.page_table.lookup(va).kind is (EntryKind.EXCLUSIVE if had else EntryKind.PRESENT)
+            assert [update.event for update in bench.mirror.updates] == [InvalidateEvent.EXCLUSIVE] * had
+            assert await cpu_read(mm, va, 1) == b"x"
+
+    bench.scheduler.run(scenario())
