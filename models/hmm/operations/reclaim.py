@@ -108,6 +108,10 @@ async def migrate_folio(frames: Frames, pfn: int, *, far: bool) -> int:
         held.append((mm, va, entry))
 
     await change_entries(frames, folio, cut)
+    for index in range(folio.pages):
+        frames.copy(folio.first + index, new + index)
+        if frames.fills.get(folio.first + index) is not None:
+            frames.fills[new + index] = frames.fills[folio.first + index]
     for mm, va, entry in held:
         target = new + entry.pfn - folio.first
         if entry.huge and va not in mm.page_table.large:
@@ -117,9 +121,6 @@ async def migrate_folio(frames: Frames, pfn: int, *, far: bool) -> int:
         else:
             set_entry(mm, va, EntryKind.PRESENT, target, entry.flags)
         _hand_over(frames, entry.pfn, target)
-    for index in range(folio.pages):
-        if frames.fills.get(folio.first + index) is not None:
-            frames.fills[new + index] = frames.fills[folio.first + index]
     if cached is not None:
         step = 1 if folio.first + 1 in cached.cache.pages.values() or folio.pages == 1 else folio.pages
         for index in range(0, folio.pages, step):
