@@ -7,11 +7,25 @@ import numpy as np
 import pytest
 
 from models.arrays import PAGE_BYTES
-from models.hmm import Advice, EntryKind, HmmError, InvalidateEvent, MapFlags, cpu_read, cpu_write, fork
+from models.entries import decode
+from models.formats import format_by_name
+from models.hmm import (
+    Advice,
+    EntryKind,
+    HmmError,
+    InvalidateEvent,
+    MapFlags,
+    cpu_read,
+    cpu_write,
+    fork,
+    hmm_vma_range_done,
+)
 from models.hmm.frames import HUGE_BYTES
 from models.hmm.numbered_frames import NumberPool
 from models.hmm.operations.reclaim import migrate_folio
 from models.tests.hmm_bench import FIXED, PLACE, HmmBench
+
+FORMAT = format_by_name("hmm_2018_flags")
 
 
 def test_moved_pages_huge_stays_huge() -> None:
@@ -68,6 +82,41 @@ def test_moved_pages_soft_offline_keeps_bytes(flags: MapFlags) -> None:
         assert before.pfn not in {bench.frames.system.allocate() for _ in range(600)}
 
     bench.scheduler.run(scenario())
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_moved_pages_nobody_gets_the_old_page(huge: bool) -> None:
+    """
+    Stimulus: a page that parent and child map moves; between the invalidations of both, the parent's page is asked for.
+    Checking: who asks waits; what he gets in the end is the new page, and valid.
+    Covers: MM-MIGRATE, I1
+    """
+    bench = HmmBench()
+    mm, scheduler = bench.mm, bench.scheduler
+
+    async def begin() -> int:
+        await bench.begin()
+        await mm.mmap(PLACE, HUGE_BYTES, flags=FIXED)
+        if huge:
+            await mm.madvise(PLACE, HUGE_BYTES, Advice.MADV_HUGEPAGE)
+        await cpu_write(mm, PLACE, b"both")
+        await fork(mm)
+        return mm.page_table.lookup(PLACE).pfn
+
+    old = scheduler.run(begin())
+    hmm_range = bench.range(FORMAT, PLACE, 1)
+    hmm_range.pfns[:] = hmm_range.words().request(write=False)
+    moving = scheduler.start(migrate_folio(bench.frames, old, far=False))
+    assert scheduler.run_until(moving, "mm: invalidate end")
+    assert scheduler.run_until(moving, "mm: invalidate start")
+    asking = scheduler.start(bench.fault(hmm_range))
+    assert not scheduler.run_task(asking), "it has to wait"
+    assert scheduler.run_task(moving) and scheduler.run_task(asking)
+    new = mm.page_table.lookup(PLACE).pfn
+    assert new == moving.result != old
+    assert hmm_vma_range_done(hmm_range)
+    decoded = decode(FORMAT, hmm_range.pfns)
+    assert int(decoded.pfn[0]) == new
 
 
 def test_moved_pages_numbers_of_lost_pages_stay_away() -> None:
