@@ -3,9 +3,9 @@
 
 Each draw changes one random line of the device or of the models in a scratch copy of the tree and runs the tests there,
 up to the first failure: all draws through the quick tests, then what is left through slower ones. Of a changed Python
-file's tests those run that can reach it (sim.reach), nearest first. Each stage is passed by the unchanged tree before;
-if it passed with the same content once, that stands. The working tree is only read. What survives is either no change
-of behaviour or a check that is missing: somebody must look at it.
+file's tests those run that can reach it (sim.reach), quick files first. The unchanged tree passes each stage before; if
+it passed with the same content once, that stands. The working tree is only read. What survives is either no change of
+behaviour or a check that is missing: somebody must look at it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from queue import Queue
 import numpy as np
 
 from models.errors import UserError
+from models.files import write_atomically
 from sim import lint
 from sim.hanging import LIMIT_VARIABLE
 from sim.mutation import Mutation, python_mutations, systemverilog_mutations
@@ -209,7 +211,8 @@ def _run_stage(tree: Path, stage: Stage, tests: Sequence[str], timeout: float) -
     """Runs tests up to the first that fails. The process group is ended when the time is over."""
     if not tests:
         return _Run("", False)
-    command = [sys.executable, "-m", "pytest", *PYTEST_FLAGS, "-m", stage.marks, *tests]
+    results = ("-o", "junit_family=xunit1", f"--junitxml={_results_file(tree, stage)}")
+    command = [sys.executable, "-m", "pytest", *PYTEST_FLAGS, *results, "-m", stage.marks, *tests]
     log = tree / "build" / f"tests-{stage.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -242,17 +245,35 @@ def _run_stage(tree: Path, stage: Stage, tests: Sequence[str], timeout: float) -
     return _Run("", False)
 
 
-def _require_unchanged_passes(tree: Path, content: str, stage: Stage, tests: Sequence[str]) -> None:
-    """Runs tests in the unchanged tree, unless they passed with the same content before. Errors: UserError."""
+def _unchanged_seconds(tree: Path, content: str, stage: Stage, tests: Sequence[str]) -> dict[str, float]:
+    """Seconds that each file of tests takes in the unchanged tree, which passes.
+
+    The tests run unless they passed with the same content before. Errors: UserError if they fail.
+    """
     key = hashlib.sha256("\0".join([content, stage.name, stage.marks, *tests]).encode()).hexdigest()
-    passed = BUILD / "break" / "passed" / key
-    if passed.is_file():
-        return
-    run = _run_stage(tree, stage, tests, UNCHANGED_TIMEOUT)
-    if run.failed:
-        raise UserError(f"The unchanged tree does not pass ({run.failed}); make its tests pass first.")
-    passed.parent.mkdir(parents=True, exist_ok=True)
-    passed.write_text("\n".join(tests) + "\n", encoding="utf-8")
+    passed = BUILD / "break" / "passed" / f"{key}.json"
+    if not passed.is_file():
+        run = _run_stage(tree, stage, tests, UNCHANGED_TIMEOUT)
+        if run.failed:
+            raise UserError(f"The unchanged tree does not pass ({run.failed}); make its tests pass first.")
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        told = json.dumps(seconds_by_file(_results_file(tree, stage)), indent=1) + "\n"
+        write_atomically(passed, told.encode())
+    seconds: dict[str, float] = json.loads(passed.read_text(encoding="utf-8"))
+    return seconds
+
+
+def seconds_by_file(results: Path) -> dict[str, float]:
+    """Seconds of each file of tests in a JUnit file of pytest's."""
+    seconds: dict[str, float] = {}
+    for case in ElementTree.parse(results).iter("testcase"):
+        name = case.attrib["file"]
+        seconds[name] = seconds.get(name, 0.0) + float(case.attrib["time"])
+    return seconds
+
+
+def _results_file(tree: Path, stage: Stage) -> Path:
+    return tree / "build" / f"tests-{stage.name}.xml"
 
 
 def failed_test(output: str) -> str:
@@ -368,8 +389,9 @@ def break_lines(
                 if not needed:
                     continue
                 note(f"{stage.name}: {len(left)} changes; first the tests of the unchanged tree")
-                _require_unchanged_passes(trees[0], content, stage, needed)
-                passed = list(pool.map(partial(work, stage), tests, left))
+                seconds = _unchanged_seconds(trees[0], content, stage, needed)
+                ordered = [sorted(names, key=lambda name: seconds.get(name, 0.0)) for names in tests]
+                passed = list(pool.map(partial(work, stage), ordered, left))
                 left = [change for change, survives in zip(left, passed, strict=True) if survives]
             for change in left:
                 tell(change.verdict(_Run("", False)))

@@ -136,8 +136,10 @@ class FramePool:
         return int(self._references[pfn - self.first_pfn])
 
     def poison(self, pfn: int) -> None:
-        """Never hand this page out again."""
+        """Never hand this page out again, though it be free already."""
         self._poisoned[pfn - self.first_pfn] = True
+        if pfn in self._free:
+            self._free.remove(pfn)
 
     def is_poisoned(self, pfn: int) -> bool:
         """Whether the page was lost."""

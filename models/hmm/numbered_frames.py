@@ -33,7 +33,7 @@ class NumberPool(FramePool):
         """A new page with one reference; one that nobody has, if all were there. Errors: HmmError ENOMEM."""
         if self._next < self.first_pfn + self.count:
             return self.allocate_order(0)
-        free = np.flatnonzero(self._references == 0)
+        free = np.flatnonzero((self._references == 0) & ~self._poisoned)
         if not free.size:
             raise HmmError("ENOMEM", "no page is left")
         self._references[free[0]] = 1
@@ -62,6 +62,10 @@ class NumberPool(FramePool):
         np.add.at(self._references, indices, -1)
         if bool((self._references[indices] < 0).any()):
             raise RuntimeError("a page was given back more often than it was taken")
+
+    def poison(self, pfn: int) -> None:
+        """Never hand this page out again."""
+        self._poisoned[pfn - self.first_pfn] = True
 
     def words(self, pfn: int) -> Words:
         """Nothing but zeros: the pages have no bytes."""

@@ -334,13 +334,15 @@ async def exclusive_mprotect(machine: Machine) -> None:
 
 
 async def exclusive_cow(machine: Machine) -> None:
-    """After a fork each side sees only its own."""
+    """The fork takes the pages back from the device; after it each side sees only its own."""
     mm = await machine.buffer()
     await fill(mm)
     async with mm.mmap_lock.read():
         await make_device_exclusive_range(mm, PLACE, at(PAGES), machine.driver)
     child = await fork(mm)
     for space in (mm, child):
+        assert space.page_table.count(EntryKind.EXCLUSIVE) == 0
+        assert not space.page_table.lookup(PLACE).writable
         for page in range(PAGES):
             await cpu_store(space, at(page), await cpu_load(space, at(page)) + 1)
     await expect_cpu(mm, first=2)

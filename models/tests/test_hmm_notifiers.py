@@ -261,13 +261,17 @@ def test_notifiers_release_tells_everybody_first() -> None:
 
 def test_notifiers_wrong_use_is_refused() -> None:
     """
-    Stimulus: An empty interval, an insertion twice, a removal of what is out, an end without a start, an even sequence.
-    Checking: Each is refused.
+    Stimulus: An empty interval, one behind the address space, an insertion twice, a removal of what is out, an end
+    without a start, an even sequence.
+    Checking: Each is refused; an interval up to the last byte is not.
     Covers: NOTIFIER-USE
     """
     bench, watcher = Bench(), Watcher()
     with pytest.raises(HmmError, match="EOVERFLOW"):
         bench.intervals.insert(Watcher(PLACE, PLACE).notifier)
+    with pytest.raises(HmmError, match="EOVERFLOW"):
+        bench.intervals.insert(Watcher(PLACE, LAST_BYTE + 2).notifier)
+    bench.intervals.insert(Watcher(PLACE, LAST_BYTE + 1).notifier)
     with pytest.raises(RuntimeError, match="not inserted"):
         bench.scheduler.run(bench.intervals.remove(watcher.notifier))
     bench.intervals.insert(watcher.notifier)

@@ -104,24 +104,35 @@ async def migrate_folio(frames: Frames, pfn: int, *, far: bool) -> int:
         frames.folios.discard(folio.first)
         frames.folios.add(new)
     held: list[tuple[MemoryMap, int, CpuEntry]] = []
+    arrived = frames.spaces[0].host.event()
+    frames.migrations.update({folio.first + index: arrived for index in range(folio.pages)})
 
-    def cut(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
-        # One moment for all entries of a huge one.
-        held.append((mm, va, entry))
-
-    await change_entries(frames, folio, cut)
-    for mm, va, entry in held:
-        target = new + entry.pfn - folio.first
+    def put(mm: MemoryMap, va: int, entry: CpuEntry, kind: EntryKind, target: int) -> None:
+        # A huge entry stays one.
         if entry.huge and va not in mm.page_table.large:
             table = mm.page_table.table(va)
             assert table is not None
-            table.pfn[(va // PAGE_BYTES) % HUGE_PAGES] = target
+            index = (va // PAGE_BYTES) % HUGE_PAGES
+            table.kind[index], table.pfn[index] = kind, target
         else:
-            set_entry(mm, va, EntryKind.PRESENT, target, entry.flags)
-        _hand_over(frames, entry.pfn, target)
+            set_entry(mm, va, kind, target, entry.flags)
+
+    def cut(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
+        # Whoever meets it before all places are done waits (try_to_migrate_one()).
+        held.append((mm, va, entry))
+        put(mm, va, entry, EntryKind.MIGRATION, entry.pfn)
+
+    await change_entries(frames, folio, cut)
     for index in range(folio.pages):
+        frames.copy(folio.first + index, new + index)
         if frames.fills.get(folio.first + index) is not None:
             frames.fills[new + index] = frames.fills[folio.first + index]
+        frames.migrations.pop(folio.first + index)
+    for mm, va, entry in held:
+        target = new + entry.pfn - folio.first
+        put(mm, va, entry, EntryKind.PRESENT, target)
+        _hand_over(frames, entry.pfn, target)
+    arrived.set()
     if cached is not None:
         step = 1 if folio.first + 1 in cached.cache.pages.values() or folio.pages == 1 else folio.pages
         for index in range(0, folio.pages, step):
