@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios that find defects of drivers: each runs with a driver and returns what is wrong; with the right one nothing.
+"""Scenarios that find defects of drivers: each runs with a driver and returns what is wrong, if anything.
 
 A line begins with the rule, the exception, or the name of the check that found it.
 """
