@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import types
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -172,6 +173,13 @@ class Scheduler:
         """Forget all tasks."""
         for task in self._tasks:
             task.coroutine.close()
+        self._tasks.clear()
+
+    def abandon(self) -> None:
+        """Forget all tasks where they stand, and what they raise when they are broken off in the middle."""
+        for task in self._tasks:
+            with suppress(Exception):
+                task.coroutine.close()
         self._tasks.clear()
 
     def _run_until_done(self, awaited: list[Task]) -> None:

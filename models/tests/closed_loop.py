@@ -51,10 +51,10 @@ class ClosedLoop:
         beside: ClosedLoop | None = None,
     ) -> None:
         rng = np.random.default_rng(seed) if seed is not None else None
-        self.scheduler = Scheduler(rng) if beside is None else beside.scheduler
+        self.scheduler: Scheduler = Scheduler(rng) if beside is None else beside.scheduler
         self.journal = Journal(self.scheduler.now)
-        self.memory = PhysicalMemory(memory_size) if beside is None else beside.memory
-        self.frames = Frames(self.memory, page_limit) if beside is None else beside.frames
+        self.memory: PhysicalMemory = PhysicalMemory(memory_size) if beside is None else beside.memory
+        self.frames: Frames = Frames(self.memory, page_limit) if beside is None else beside.frames
         self.format = format_by_name(format_name)
         self.window = NO_WINDOW
         self.pagemap: DevicePagemap | None = None

@@ -139,6 +139,7 @@ def journal_of(driver: type[Driver], seed: int) -> Events:
     settings = RaceSettings(clients=3, cpu_threads=2, accesses=10, disturbances=10, keeps=seed % 2 == 0)
     with suppress(StuckError, RuntimeError):
         run_race(loop, settings, seed, pasids=(1, 2))
+    loop.scheduler.abandon()
     return loop.journal.events
 
 

@@ -159,6 +159,7 @@ def test_driver_policy_deadline(policy: AnswerPolicy) -> None:
     """
     deadline = 3000
     loop = ClosedLoop(options=DriverOptions(answer=policy, deadline=deadline, filter_window=100))
+    loop.scheduler.step_limit = 20 * deadline
     mm = loop.run(space_with(loop, 1))
     end = loop.scheduler.event()
 

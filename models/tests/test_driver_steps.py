@@ -14,6 +14,7 @@ from models.driver import AnswerPolicy, CommitPolicy, DriverOptions
 from models.errors import UserError
 from models.golden_device import DeviceAbort
 from models.hmm import Advice, CpuAccessError, HmmError, MapFlags, MemoryMap, Prot, cpu_read, cpu_write, fork
+from models.hmm.notifiers import InvalidateEvent
 from models.hmm.operations.exclusive import make_device_exclusive_range
 from models.physical_memory import Owner
 from models.structures import Access
@@ -121,7 +122,7 @@ class Gate:
                 await self._open.wait()
             await pause(where)
 
-        loop.scheduler.pause = gated  # type: ignore[method-assign]
+        loop.scheduler.pause = gated  # type: ignore[method-assign,assignment]
 
     def race(self, other: Awaitable[None]) -> bool:
         """Let `other` run while somebody is held up, then let go; returns whether it was done by then."""
@@ -248,7 +249,7 @@ def test_driver_steps_an_invalidation_in_between_is_noticed(label: str) -> None:
 
     async def lose() -> None:
         # A page that is lost is not kept from going by the mmap lock.
-        async with mm.invalidation(PLACE, PLACE + PAGE_BYTES, 1):  # type: ignore[arg-type]
+        async with mm.invalidation(PLACE, PLACE + PAGE_BYTES, InvalidateEvent.CLEAR):
             pass
 
     assert gate.race(lose())

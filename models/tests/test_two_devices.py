@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
 
 def run_machine(machine: type[Machine], seed: int, examples: int, steps: int) -> None:
     """Errors: AssertionError with the shortest scenario that fails."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         hypothesis.seed(seed)(machine),
         settings=settings(
             max_examples=examples,

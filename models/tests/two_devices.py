@@ -233,6 +233,7 @@ class TwoDevices:
 
     def _fail(self, what: str) -> None:
         self.failed = True
+        self.scheduler.abandon()
         raise AssertionError(f"{what}\n\n{self.scenario(what)}")
 
     def scenario(self, what: str) -> str:
@@ -293,9 +294,8 @@ class TwoDevices:
             if value > word.begun or (kept and value < lowest):
                 who = "the CPU" if reader == CPU else f"device {reader}"
                 wrote = "the CPU" if writer == CPU else f"device {writer}"
-                self._problems.append(
-                    f"{who} read {value} of process {process}, page {page}, where {wrote} wrote {lowest} to {word.begun}"
-                )
+                place = f"process {process}, page {page}"
+                self._problems.append(f"{who} read {value} of {place}, where {wrote} wrote {lowest} to {word.begun}")
 
     async def _throw(self, process: int, first: int, count: int, work: Any) -> None:
         start, length = _range(first, count)
