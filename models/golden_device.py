@@ -54,6 +54,10 @@ class DeviceAbort(Exception):
         self.reason = reason
 
 
+class DeviceReset(Exception):
+    """A soft reset came over a client: its request gets no answer, and its grant is worth nothing any more."""
+
+
 @dataclass(eq=False)
 class Grant:
     """A translation in a client's hands, until it is released."""
@@ -116,6 +120,7 @@ class GoldenDevice:
         tables.memory.write_words(self._fence_word, [0])
         self._fence_value = 0
         self._fence_done = scheduler.event()
+        self._resets = 0
 
     # The port: what the driver sees.
 
@@ -173,20 +178,40 @@ class GoldenDevice:
             self.watch.taken(records)
         return records
 
+    def soft_reset(self) -> None:
+        """Forget everything at once: requests, grants, faults, commands, fences, translations.
+
+        Clients that are in the middle of something end with DeviceReset. Source: docs/interface.md, "Reset".
+        """
+        self._resets += 1
+        self._translations.forget(None, 0, LAST_ADDRESS)
+        self._grants.clear()
+        self._fences.clear()
+        self._commands.clear()
+        self._commands_taken.set()
+        self.faults.reset()
+
     # The clients' side.
 
     async def translate(self, pasid: int, va: int, access: Access) -> Grant:
         """Ask for a translation, and wait as long as it takes. End the grant with release().
 
-        Errors: DeviceAbort if the request is aborted.
+        Errors: DeviceAbort if the request is aborted, DeviceReset if a soft reset comes over it.
         """
+        resets = self._resets
         while True:
             await self.pause("device: request")
+            self._expect_no_reset(resets)
             translation = self._translations.remembered(pasid, va, access)
             if translation is not None:
                 return self._grant(access, translation)
             slot = await self.faults.reserve()
+            if resets != self._resets:
+                # The place was taken after the reset.
+                self.faults.give_back(slot)
+            self._expect_no_reset(resets)
             reason, translation = await self._walk(pasid, va, access)
+            self._expect_no_reset(resets)
             if translation is not None:
                 self.faults.give_back(slot)
                 self._translations.remember(pasid, va, translation)
@@ -199,6 +224,8 @@ class GoldenDevice:
                 raise DeviceAbort(reason)
             request = self.faults.wait_under(slot, pasid, va, access, reason)
             await request.over.wait()
+            if request.cut_off:
+                raise DeviceReset
             if request.reason is not Reason.NONE:
                 raise DeviceAbort(request.reason)
 
@@ -208,7 +235,10 @@ class GoldenDevice:
         self._work.set()
 
     async def read(self, pasid: int, va: int) -> int:
-        """The 64-bit word at `va`. Errors: DeviceAbort; RuntimeError if a translation leads to memory without data."""
+        """The 64-bit word at `va`.
+
+        Errors: DeviceAbort; DeviceReset; RuntimeError if a translation leads to memory without data.
+        """
         return await self.use(pasid, va, Access.READ, _load)
 
     async def write(self, pasid: int, va: int, value: int) -> None:
@@ -235,7 +265,9 @@ class GoldenDevice:
         Errors: as read().
         """
         grant = await self.translate(pasid, va, access)
+        resets = self._resets
         await self.pause("device: bus")
+        self._expect_no_reset(resets)
         translation = grant.translation
         self.journal.add(Accessed(pasid, va, access, translation.pfn, translation.walked_at))
         memory = self._device_memory if translation.device else self._memory
@@ -266,6 +298,10 @@ class GoldenDevice:
             choice = int(self._rng.integers(len(ready))) if self._rng is not None else 0
             ready[choice]()
             await self.pause("device: work")
+
+    def _expect_no_reset(self, resets: int) -> None:
+        if resets != self._resets:
+            raise DeviceReset
 
     def _grant(self, access: Access, translation: Translation) -> Grant:
         grant = Grant(translation)

@@ -43,11 +43,15 @@ class FaultCounters:
 
 @dataclass(eq=False)
 class WaitingRequest:
-    """A request that waits under a fault. `reason` is set when it is aborted, else it walks again."""
+    """A request that waits under a fault. `reason` is set when it is aborted, else it walks again.
+
+    `cut_off`: a reset came over it, and it gets no answer at all.
+    """
 
     access: Access
     over: SchedulerEvent
     reason: Reason = Reason.NONE
+    cut_off: bool = False
 
 
 @dataclass(eq=False)
@@ -97,6 +101,7 @@ class FaultBuffer:
         self._put = 0
         self._get = 0
         self._published = scheduler.event()
+        self._slots = slots
         self._generations = [0] * slots
         self._free = deque(range(slots))
         self._slot_freed = scheduler.event()
@@ -224,6 +229,21 @@ class FaultBuffer:
             for request in fault.requests:
                 request.reason = Reason.NO_CONTEXT
                 request.over.set()
+
+    def reset(self) -> None:
+        """Forget everything; the ring is empty. Whoever waits is cut off; whoever has a place must not give it back."""
+        for fault in self._waiting.values():
+            for request in fault.requests:
+                request.cut_off = True
+                request.over.set()
+        self._waiting.clear()
+        self._by_page.clear()
+        self._unrecorded.clear()
+        self.counters = FaultCounters()
+        self._put = self._get = 0
+        self._generations = [0] * self._slots
+        self._free = deque(range(self._slots))
+        self._slot_freed.set()
 
     def _new(self, slot: int, pasid: int, va: int, access: Access, reason: Reason, *, answer_expected: bool) -> Fault:
         tag = self._generations[slot] << TAG_SLOT_BITS | slot

@@ -280,7 +280,14 @@ def break_command(
         from sim.mutants.report import run_mutants
 
         nothing_survived = run_mutants(
-            seed=seed, draws=draws, jobs=jobs, regression=tier, json_file=json_file, only=only, again=again
+            seed=seed,
+            draws=draws,
+            jobs=jobs,
+            regression=tier,
+            json_file=json_file,
+            paths=paths,
+            only=only,
+            again=again,
         )
         if not nothing_survived:
             sys.exit(EXIT_FAILED)

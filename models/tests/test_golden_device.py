@@ -15,7 +15,7 @@ from models.entries import encode, none_word
 from models.errors import UserError
 from models.fault_records import FaultRecord, cancel_command, replay_all_command, resume_command
 from models.formats import format_by_name
-from models.golden_device import DeviceAbort, GoldenDevice, GoldenSettings
+from models.golden_device import DeviceAbort, DeviceReset, GoldenDevice, GoldenSettings
 from models.host_scheduler import Scheduler, Task
 from models.pages import NO_WINDOW, Pages
 from models.physical_memory import PhysicalMemory
@@ -393,3 +393,47 @@ def test_golden_device_use_of_freed_memory() -> None:
     bench.memory.free(bench.data)
     with pytest.raises(RuntimeError, match=r"used 0x40000000 of PASID 1 at .* where no data is"):
         bench.client(bench.device.read(1, VA))
+
+
+async def reset_or(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What the coroutine returns, or DeviceReset if a soft reset came over it."""
+    try:
+        return await coroutine
+    except DeviceReset:
+        return DeviceReset
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_golden_soft_reset_forgets(steps: int) -> None:
+    """
+    Stimulus: a cached page, a grant, a request that waits, one that has no place, one in the middle of its read, and a
+        fence under the grant; a soft reset after so many steps; then the page is another one, nobody is told.
+    Checking: no request of before gets an answer, and nothing of the old page is read later; the new page is what is
+        read; faults are recorded anew from the ring's first place; a new fence is complete although the old grant was
+        never released.
+    Covers: SOFT-RESET
+    """
+    bench = DeviceBench(fault_slots=2)
+    device = bench.device
+    bench.map(0)
+    bench.memory.write_words(bench.data, [11])
+    bench.memory.write_words(bench.data + PAGE_BYTES, [22])
+    assert bench.scheduler.run(device.read(1, VA)) == 11
+    bench.scheduler.run(device.translate(1, VA, Access.READ))
+    waiting = [bench.client(reset_or(device.read(1, VA + PAGE_BYTES * page))) for page in (1, 2, 3)]
+    bench.command(pack_command(opcode=Opcode.FENCE, write_value=1, first=0x40, last=7))
+    reading = bench.scheduler.start(reset_or(device.read(1, VA)), "reader")
+    bench.scheduler.run(bench.scheduler.sleep(steps))
+    device.soft_reset()
+    bench.memory.write_words(bench.data, [99])
+    bench.settle()
+    assert [task.result for task in waiting] == [DeviceReset] * 3
+    assert reading.result == (11 if steps >= 2 else DeviceReset)
+    bench.map(0, to=1)
+    assert bench.scheduler.run(device.read(1, VA)) == 22
+    later = bench.client(reset_or(device.read(1, VA + PAGE_BYTES)))
+    assert [record.va for record in bench.take()] == [VA + PAGE_BYTES]
+    bench.map(1)
+    bench.command(replay_all_command())
+    assert later.result == 22
+    bench.scheduler.run(device.fence())

@@ -92,10 +92,13 @@ def run_mutants(
     jobs: int,
     regression: str,
     json_file: Path | None,
+    paths: Sequence[str] = ("rtl",),
     only: Sequence[int] = (),
     again: bool = False,
 ) -> bool:
-    """Changes the RTL and tells; True if nothing survived. `only`: numbers of the draws that are tried, all if empty.
+    """Changes the RTL and tells; True if nothing survived.
+
+    `paths`: files or folders that are changed. `only`: numbers of the draws that are tried, all if empty.
     `again`: also those that an earlier run of the same sources killed.
 
     Errors: UserError if the unchanged design fails, or a number was not drawn.
@@ -103,7 +106,9 @@ def run_mutants(
     texts = source_texts()
     packages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "rtl").rglob("*_pkg.sv"))]
     stages = stages_of(regression)
-    mutants = draw_mutants(texts, packages, seed, draws)
+    wanted = tuple(path.rstrip("/") for path in paths)
+    changed = {file: text for file, text in texts.items() if any(f"{file}/".startswith(f"{path}/") for path in wanted)}
+    mutants = draw_mutants(changed, packages, seed, draws)
     unknown = [number for number in only if not 1 <= number <= draws]
     if unknown:
         raise UserError(f"Give numbers from 1 to {draws}; {unknown[0]} is not drawn.")

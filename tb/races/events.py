@@ -7,6 +7,7 @@ which the address is taken and in which the data comes.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -80,22 +81,21 @@ def page_number(page: int) -> int:
 def reads_of(result: CaseResult, lines: tuple[int, ...], *, failed: bool = False) -> tuple[Cycles, Cycles]:
     """The cycles in which reads of these lines were taken by the bus, and in which their data came.
 
-    A reader has one open at a time.
+    Data of one id come in the order of its addresses, as AXI4 has it.
     """
     events = result.device_events
     kinds = (DeviceEventKind.BUS_READ, DeviceEventKind.BUS_READ_DATA)
-    begun: dict[int, int] = {}
+    begun: dict[int, deque[tuple[int, bool]]] = defaultdict(deque)
     addresses: Cycles = []
     data: Cycles = []
     chosen = events[np.isin(events["kind"], kinds)]
     rows = (chosen[name].tolist() for name in ("cycle", "pa", "kind", "id", "reason"))
     for cycle, address, kind, reader, response in zip(*rows, strict=True):
         if kind == DeviceEventKind.BUS_READ:
-            if address in lines:
-                begun[reader] = cycle
-        elif reader in begun:
-            start = begun.pop(reader)
-            if not failed or response:
+            begun[reader].append((cycle, address in lines))
+        elif begun[reader]:
+            start, wanted = begun[reader].popleft()
+            if wanted and (not failed or response):
                 addresses.append(start)
                 data.append(cycle)
     return addresses, data

@@ -15,7 +15,7 @@ from models.structures import Access, CompletionStatus, EngineOpcode, Opcode, Re
 from tb.case import MemorySettings
 from tb.engine_order import EngineOrder, span
 from tb.engine_port import Completion
-from tb.tests.engine_bench import FIRST_VA, PAGES, PASID, EngineBench, all_ok, page_va
+from tb.tests.engine_bench import CONTEXTS, FIRST_VA, PAGES, PASID, WINDOW, EngineBench, all_ok, page_va
 
 SLOW = MemorySettings(read_latency=(1, 30), write_latency=(1, 30), ar_pause=4, r_pause=4, aw_pause=4, w_pause=4)
 PATIENCE = 20_000
@@ -411,3 +411,36 @@ async def test_engine_stale_data_caught(dut: SimHandleBase) -> None:
     await bench.engine.submit(add_descriptor(page_va(0), 1))
     await bench.quiet()
     assert f"read at {frame.address:#x} of system memory" in bench.device.failure
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=[0, 40, 90, 170, 300, 520])
+async def test_engine_soft_reset(dut: SimHandleBase, pause: int) -> None:
+    """
+    Stimulus: copies between pages of system and device memory; a soft reset in their middle; then all pages have other
+        frames, the old ones belong to nobody, and the engine is set up anew without any command.
+    Checking: nothing of before touches memory any more: no byte, no completion; the engine works as ever.
+    Covers: SOFT-RESET, ENGINE-DATA, OWNER-DATA
+    """
+    bench = await begin(dut, 9, SLOW)
+    places = bench.rng.permutation(PAGES)[:16].reshape(-1, 2).tolist()
+    rows = [copy_descriptor(page_va(source), page_va(destination), PAGE_BYTES) for source, destination in places]
+    await bench.engine.submit(np.stack(rows))
+    await bench.device.cycles(pause)
+    reset = registers.CONTROL_SOFT_RESET.mask
+    await bench.device.write_register(Register.CONTROL, reset)
+    while await bench.device.read_register(Register.CONTROL) & reset:
+        pass
+    assert not await bench.device.read_register(Register.ENGINE_HEAD)
+    done = len(bench.engine.look())
+    old = dict(bench.frames)
+    for page in range(PAGES):
+        bench.map_at_start(page, device=page % 3 != 2)
+    for frame in old.values():
+        bench.free_frame(frame)
+    await bench.quiet()
+    assert not bench.engine.look(), f"a completion came behind the reset, after {done} before it"
+    await bench.port.enable(bench.format, context_base=bench.tables.context_base, context_count=CONTEXTS, window=WINDOW)
+    await bench.engine.enable()
+    await Mover(bench).run(12)
+    await bench.finish()

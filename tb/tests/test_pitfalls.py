@@ -60,7 +60,9 @@ def test_pitfalls_list_is_whole() -> None:
     """
     folders = (ROOT / "tb" / "tests", ROOT / "tb" / "units")
     text = "".join(path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.py")))
-    functions = set(re.findall(r"def (test_\w+)", text)) | set(re.findall(r"@cocotb.test\([^\n]*\)\nasync def (\w+)", text))
+    functions = set(re.findall(r"def (test_\w+)", text)) | set(
+        re.findall(r"@cocotb.test\([^\n]*\)\nasync def (\w+)", text)
+    )
     found = rows()
     assert len({row.id for row in found}) == len(found)
     missing = [(row.id, test) for row in found for test in row.tests if not exists(test, functions)]
