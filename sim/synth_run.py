@@ -43,7 +43,8 @@ def passes(spec: dict[str, Any]) -> list[str]:
         "alumacc",
         "opt -nodffe -nosdff",
         "techmap",
-        "opt -fast -nodffe -nosdff",
+        # Constants and what is double: ABC sees to them sooner.
+        "opt_clean",
         "dfflegalize -cell $_DFF_P_ x -cell $_DFF_PN0_ x -cell $_DFF_PN1_ x",
         f"abc -g {GATES}",
         "flatten",
