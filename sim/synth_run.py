@@ -21,8 +21,8 @@ def passes(spec: dict[str, Any]) -> list[str]:
     """The commands of Yosys, in order.
 
     Units are worked on one by one, which takes a fraction of the time that all at once would, and put together before
-    anything is counted. Memories stay memories: each is left as one cell, which cuts the paths through it, and is taken out before the
-    longest path is looked for.
+    anything is counted. Memories stay memories: each is left as one cell, which cuts the paths through it, and is taken
+    out before the longest path is looked for.
     """
     out = Path(spec["out"])
     parameters = " ".join(f"-G {name}={value}" for name, value in spec["parameters"].items())

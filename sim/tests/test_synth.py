@@ -71,8 +71,8 @@ def test_synth_incomplete_result_is_a_sentence(tmp_path: Path, cells: dict[str, 
 def test_synth_table_in_the_document() -> None:
     """
     Stimulus: a document with and without a place for the table, with a row of another configuration and an old one.
-    Checking: the row is replaced, the other one stays, in the order of the configurations; nothing else changes; without
-        a place a UserError.
+    Checking: the row is replaced, the other one stays, in the order of the configurations; nothing else changes;
+        without a place a UserError.
     Covers: SYNTH-TABLE
     """
     row = "| default | 12,345 | 678 | 2 | 4,096 | 42 |"
@@ -110,7 +110,7 @@ def test_synth_reads_the_device_whole() -> None:
     assert "rtl/hmm_device.sv" in names and all((ROOT / name).is_file() for name in names)
     spec = {"top": "hmm_device", "parameters": {"Clients": 5}, "sources": names, "out": "/out"}
     first = passes(spec)[0]
-    assert first.startswith("read_slang --ignore-assertions --top hmm_device -G Clients=5 rtl/")
+    assert first.startswith("read_slang --best-effort-hierarchy --ignore-assertions --top hmm_device -G Clients=5 rtl/")
 
 
 def test_synth_bad_input_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
