@@ -164,29 +164,49 @@ def table_of(sizes: Sequence[Size]) -> Table:
     return table
 
 
-def markdown_of(sizes: Sequence[Size]) -> str:
-    """For the documents."""
-    rows = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *map(cells_of, sizes)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+Rows = dict[str, tuple[str, ...]]
+"""Rows of the document's table, by configuration."""
 
 
-def with_table(text: str, table: str) -> str:
-    """A document with its table replaced. Errors: UserError if it has no place for one."""
+def markdown_of(rows: Rows) -> str:
+    """The table for the documents, in the order of the configurations."""
+    lines = [
+        COLUMNS,
+        ("---", *["---:"] * (len(COLUMNS) - 1)),
+        *(rows[name] for name in configurations() if name in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """(before, table, after) of a document. Errors: UserError if it has no place for the table."""
     before, begin, rest = text.partition(TABLE_BEGIN)
-    _, end, after = rest.partition(TABLE_END)
+    table, end, after = rest.partition(TABLE_END)
     if not begin or not end:
         raise UserError(f"{DOCUMENT.name} has no place for the table: put {TABLE_BEGIN} and {TABLE_END} there.")
-    return f"{before}{begin}\n{table}\n{end}{after}"
+    return before, table, after
+
+
+def rows_of(text: str) -> Rows:
+    """The rows that a document's table has. Errors: UserError if it has no place for one."""
+    lines = [line.strip("|").split("|") for line in _parts(text)[1].strip().splitlines()]
+    cells = [tuple(cell.strip() for cell in line) for line in lines]
+    return {row[0]: row for row in cells if row[0] in configurations()}
+
+
+def with_rows(text: str, sizes: Sequence[Size]) -> str:
+    """A document with these sizes in its table; the rows of other configurations stay. Errors: UserError."""
+    before, _, after = _parts(text)
+    rows = rows_of(text) | {size.configuration: cells_of(size) for size in sizes}
+    return f"{before}{TABLE_BEGIN}\n{markdown_of(rows)}\n{TABLE_END}{after}"
 
 
 @click.command("synth")
 @click.option("--configuration", "names", multiple=True, help="Which device; may be repeated; all by default.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the sizes there.")
-@click.option("--write", is_flag=True, help="Write the table into docs/synthesis.md; only with all configurations.")
+@click.option("--write", is_flag=True, help="Write their rows of the table in docs/synthesis.md.")
 def synth_command(names: tuple[str, ...], json_file: Path | None, write: bool) -> None:
     """Synthesize the device with Yosys: gates, flip-flops, memory bits, logic depth."""
-    if write and names:
-        raise UserError("The document's table has all configurations: leave --configuration away.")
     chosen = names or tuple(configurations())
     for name in chosen:
         configuration_parameters(name, DEVICE)
@@ -201,5 +221,5 @@ def synth_command(names: tuple[str, ...], json_file: Path | None, write: bool) -
             raise UserError(f"{json_file} cannot be written ({error.strerror}); choose another file.") from None
     if write:
         text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(with_table(text, markdown_of(sizes)), encoding="utf-8")
+        DOCUMENT.write_text(with_rows(text, sizes), encoding="utf-8")
         console.print(f"written: {DOCUMENT.relative_to(ROOT)}", markup=False)

@@ -20,16 +20,17 @@ GATES = "AND,NAND,OR,NOR,XOR,XNOR,MUX"
 def passes(spec: dict[str, Any]) -> list[str]:
     """The commands of Yosys, in order.
 
-    Memories stay memories: each is left as one cell, which cuts the paths through it, and is taken out before the
-    longest path is looked for.
+    Units are worked on one by one, which takes a fraction of the time that all at once would, and put together before
+    anything is counted. Memories stay memories: each is left as one cell, which cuts the paths through it, and is taken
+    out before the longest path is looked for.
     """
     out = Path(spec["out"])
     parameters = " ".join(f"-G {name}={value}" for name, value in spec["parameters"].items())
     return [
-        f"read_slang --ignore-assertions --top {spec['top']} {parameters} {' '.join(spec['sources'])}",
+        f"read_slang --best-effort-hierarchy --ignore-assertions --top {spec['top']} {parameters} "
+        f"{' '.join(spec['sources'])}",
         f"hierarchy -check -top {spec['top']}",
-        "proc",
-        "flatten",
+        "proc -noopt",
         "opt_expr",
         "opt_clean",
         "opt -nodffe -nosdff",
@@ -42,9 +43,11 @@ def passes(spec: dict[str, Any]) -> list[str]:
         "alumacc",
         "opt -nodffe -nosdff",
         "techmap",
-        "opt -fast -nodffe -nosdff",
+        # Constants and what is double: ABC sees to them sooner.
+        "opt_clean",
         "dfflegalize -cell $_DFF_P_ x -cell $_DFF_PN0_ x -cell $_DFF_PN1_ x",
         f"abc -g {GATES}",
+        "flatten",
         "opt_clean",
         f"tee -q -o {out / 'cells.json'} stat -json",
         "delete t:$mem_v2",
