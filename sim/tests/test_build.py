@@ -189,7 +189,7 @@ def test_build_error_is_one_sentence(counter: Design) -> None:
     source = counter.root / "rtl/counter.sv"
     try:
         source.write_text(COUNTER.replace("always_ff", "always_fff"))
-        with pytest.raises(UserError, match=r"does not build: %Error.*counter\.sv:5") as caught:
+        with pytest.raises(UserError, match=r"does not build: %Error.*counter\.sv:6") as caught:
             build("fast", "default", counter)
     finally:
         source.write_text(COUNTER)
