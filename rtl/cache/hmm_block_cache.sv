@@ -45,7 +45,8 @@ module hmm_block_cache
   } entry_t;
 
   logic   [Entries-1:0] valid_q, valid_d;
-  entry_t [Entries-1:0] entries_q, entries_d;
+  entry_t               entries_q [Entries];  // good where valid
+  entry_t               filled;
   index_t               next_victim_q, next_victim_d;
 
   logic [Entries-1:0] hit, overlapped, invalidated;
@@ -105,17 +106,10 @@ module hmm_block_cache
 
   always_comb begin
     valid_d       = valid_q & ~invalidated;
-    entries_d     = entries_q;
     next_victim_d = next_victim_q;
     if (fill_i) begin
-      valid_d           = valid_d & ~overlapped;
-      valid_d[victim]   = 1'b1;
-      entries_d[victim] = '{
-        pasid:   fill_pasid_i,
-        vpn:     fill_vpn,
-        offset_mask:  fill_offset_mask,
-        payload: fill_payload_i
-      };
+      valid_d         = valid_d & ~overlapped;
+      valid_d[victim] = 1'b1;
       if (victim == next_victim_q) begin
         next_victim_d = (next_victim_q == index_t'(Entries - 1)) ? '0 : next_victim_q + 1'b1;
       end
@@ -123,14 +117,23 @@ module hmm_block_cache
     if (flush_i) valid_d = '0;
   end
 
+  assign filled = '{
+    pasid:       fill_pasid_i,
+    vpn:         fill_vpn,
+    offset_mask: fill_offset_mask,
+    payload:     fill_payload_i
+  };
+
+  always_ff @(posedge clk_i) begin
+    if (fill_i) entries_q[victim] <= filled;
+  end
+
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q       <= '0;
-      for (int unsigned i = 0; i < Entries; i++) entries_q[i] <= '0;
       next_victim_q <= '0;
     end else begin
       valid_q       <= valid_d;
-      entries_q     <= entries_d;
       next_victim_q <= next_victim_d;
     end
   end

@@ -11,15 +11,15 @@ module hmm_fault_answers
   input  answer_t                      answer_i,
   input  logic                         abandon_i,  // give up every one
   // The places: whose record is in memory, and all that lead or follow a fault
-  input  logic            [Places-1:0] waiting_i,
-  input  logic            [Places-1:0] faulting_i,
-  input  logic            [Places-1:0] report_i,
-  input  client_request_t [Places-1:0] requests_i,
-  input  logic [Places-1:0][23:0]      generations_i,
-  output logic            [Places-1:0] replayed_o,
-  output logic            [Places-1:0] cancelled_o,
-  output logic            [Places-1:0] given_up_o,
-  output logic            [Places-1:0] dropped_o,  // a record that nobody will read
+  input  logic [Places-1:0]            waiting_i,
+  input  logic [Places-1:0]            faulting_i,
+  input  logic [Places-1:0]            report_i,
+  input  client_request_t              requests_i    [Places],
+  input  logic [23:0]                  generations_i [Places],
+  output logic [Places-1:0]            replayed_o,
+  output logic [Places-1:0]            cancelled_o,
+  output logic [Places-1:0]            given_up_o,
+  output logic [Places-1:0]            dropped_o,  // a record that nobody will read
   output logic                         ignored_o
 );
 

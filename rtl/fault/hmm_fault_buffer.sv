@@ -93,14 +93,28 @@ module hmm_fault_buffer
     PlaceAbort       // to be answered ABORTED
   } place_e;
 
-  place_e          [Places-1:0]       state_q, state_d;
-  client_request_t [Places-1:0]       requests_q, requests_d;
-  client_t         [Places-1:0]       clients_q, clients_d;
-  reason_e         [Places-1:0]       reasons_q, reasons_d;
-  logic            [Places-1:0][23:0] generations_q, generations_d;
-  logic            [Places-1:0][63:0] timestamps_q, timestamps_d;
-  place_t          [Places-1:0]       leaders_q, leaders_d;
-  logic [Places-1:0][WalkBits-1:0]    walks_q, walks_d;
+  place_e [Places-1:0] state_q, state_d;
+
+  // What a request is: written when it takes its place.
+  typedef struct packed {
+    client_t         client;
+    client_request_t request;
+  } owner_t;
+
+  // What its last walk ended in: written when that ends.
+  typedef struct packed {
+    reason_e     reason;
+    logic [23:0] generation;
+    logic [63:0] timestamp;
+  } fault_t;
+
+  owner_t              owners_q   [Places];
+  fault_t              faults_q   [Places];
+  place_t              leaders_q  [Places];  // of merged ones
+  logic [WalkBits-1:0] walks_q    [Places];  // of those that wait for a line
+  places_t             given_up_q, given_up_d;  // the reason is NO_CONTEXT, whatever the walk said
+  fault_t              ended;
+  logic                fault_ends;
 
   function automatic logic immediate(reason_e reason);
     return (reason == REASON_OUT_OF_RANGE) || (reason == REASON_NO_CONTEXT) ||
@@ -211,11 +225,21 @@ module hmm_fault_buffer
   );
 
   assign lookup_place_o   = PlacesApart[lookup_choice];
-  assign lookup_request_o = requests_q[lookup_place_o];
+  assign lookup_request_o = owners_q[lookup_place_o].request;
 
   // ---- The host's answers -----------------------------------------------------------------------
 
   places_t replayed, cancelled, given_up, report_dropped;
+
+  client_request_t requests    [Places];
+  logic [23:0]     generations [Places];
+
+  always_comb begin
+    for (int unsigned i = 0; i < Places; i++) begin
+      requests[i]    = owners_q[i].request;
+      generations[i] = faults_q[i].generation;
+    end
+  end
 
   hmm_fault_answers #(
     .Places (Places)
@@ -225,8 +249,8 @@ module hmm_fault_buffer
     .waiting_i     (is_waiting),
     .faulting_i    (is_leading | is_merged),
     .report_i      (is_report),
-    .requests_i    (requests_q),
-    .generations_i (generations_q),
+    .requests_i    (requests),
+    .generations_i (generations),
     .replayed_o    (replayed),
     .cancelled_o   (cancelled),
     .given_up_o    (given_up),
@@ -242,7 +266,7 @@ module hmm_fault_buffer
   logic            walk_answers, walk_merges, leader_found, leader_answered;
   place_t          leader;
 
-  assign walk_request = requests_q[walk_place_i];
+  assign walk_request = owners_q[walk_place_i].request;
   assign walk_answers = walk_done_i && ((walk_reason_i == REASON_NONE) ||
                                         immediate(walk_reason_i) ||
                                         (walk_request.access == ACCESS_PREFETCH) || !wait_i);
@@ -253,8 +277,8 @@ module hmm_fault_buffer
     leader          = '0;
     if (walk_done_i && !walk_answers) begin
       for (int unsigned i = 0; i < Slots; i++) begin
-        if (is_leading[i] && (requests_q[i].pasid == walk_request.pasid) &&
-            (requests_q[i].va[63:12] == walk_request.va[63:12])) begin
+        if (is_leading[i] && (owners_q[i].request.pasid == walk_request.pasid) &&
+            (owners_q[i].request.va[63:12] == walk_request.va[63:12])) begin
           leader_found    = 1'b1;
           leader          = place_t'(i);
           leader_answered = replayed[i] || cancelled[i] || given_up[i];
@@ -280,27 +304,32 @@ module hmm_fault_buffer
     .index_o   (abort_place)
   );
 
+  reason_e reason_of_abort;
+
+  assign reason_of_abort = given_up_q[abort_place] ? REASON_NO_CONTEXT
+                                                   : faults_q[abort_place].reason;
+
   assign abort_answers = abort_wanted && !walk_answers;
   assign hold_walks_o  = abort_wanted;
 
   assign answered_place   = walk_answers ? walk_place_i : abort_place;
-  assign answer_request_o = requests_q[answered_place];
-  assign answer_reason_o  = walk_answers ? walk_reason_i : reasons_q[abort_place];
+  assign answer_request_o = owners_q[answered_place].request;
+  assign answer_reason_o  = walk_answers ? walk_reason_i : reason_of_abort;
   assign answer_cached_o  = walk_cached_i;
 
   always_comb begin
     answer_valid_o = '0;
-    if (walk_answers || abort_answers) answer_valid_o[clients_q[answered_place]] = 1'b1;
+    if (walk_answers || abort_answers) answer_valid_o[owners_q[answered_place].client] = 1'b1;
   end
 
   // A hit waits while another answer goes to its client.
-  assign looked_hit_ready_o = !answer_valid_o[clients_q[looked_place_i]];
+  assign looked_hit_ready_o = !answer_valid_o[owners_q[looked_place_i].client];
   assign hit_answers        = looked_hit_i && looked_hit_ready_o;
-  assign hit_request_o      = requests_q[looked_place_i];
+  assign hit_request_o      = owners_q[looked_place_i].request;
 
   always_comb begin
     hit_valid_o = '0;
-    if (hit_answers) hit_valid_o[clients_q[looked_place_i]] = 1'b1;
+    if (hit_answers) hit_valid_o[owners_q[looked_place_i].client] = 1'b1;
   end
 
   // ---- Records, in turn over the places ---------------------------------------------------------
@@ -328,23 +357,23 @@ module hmm_fault_buffer
     end
   end
 
-  assign record_request = requests_q[record_place];
+  assign record_request = owners_q[record_place].request;
 
   always_comb begin
     record_o                 = '0;
-    record_o.tag             = {generations_q[record_place], 8'(record_place)};
+    record_o.tag             = {faults_q[record_place].generation, 8'(record_place)};
     record_o.pasid           = record_request.pasid;
     record_o.access          = record_request.access;
     record_o.answer_expected = !is_report[record_place];
-    record_o.reason          = reasons_q[record_place];
+    record_o.reason          = faults_q[record_place].reason;
     record_o.va              = record_request.va;
-    record_o.timestamp       = timestamps_q[record_place];
+    record_o.timestamp       = faults_q[record_place].timestamp;
     record_o.merged_count    = merged_count;
   end
 
   // A place may have been given up and taken anew while its record was on its way.
   assign recorded_place   = place_t'(record_tag_i[7:0]);
-  assign recorded_matches = (generations_q[recorded_place] == record_tag_i[31:8]);
+  assign recorded_matches = (faults_q[recorded_place].generation == record_tag_i[31:8]);
 
   // ---- The places -------------------------------------------------------------------------------
 
@@ -370,43 +399,28 @@ module hmm_fault_buffer
   //   Report           | the context is given up                        | Free
   //   Abort            | its answer goes out                            | Free
   always_comb begin
-    state_d       = state_q;
-    requests_d    = requests_q;
-    clients_d     = clients_q;
-    reasons_d     = reasons_q;
-    generations_d = generations_q;
-    timestamps_d  = timestamps_q;
-    leaders_d     = leaders_q;
-    walks_d       = walks_q;
-    unrecorded_o  = '0;
+    state_d      = state_q;
+    given_up_d   = given_up_q;
+    unrecorded_o = '0;
 
     if (lookup_valid_o && lookup_ready_i) state_d[lookup_place_o] = PlaceLooking;
     if (hit_answers)    state_d[looked_place_i] = PlaceFree;
     if (looked_start_i) state_d[looked_place_i] = PlaceWalk;
     if (looked_again_i) state_d[looked_place_i] = PlaceLookup;
-    if (looked_merge_i) begin
-      state_d[looked_place_i] = PlaceLine;
-      walks_d[looked_place_i] = looked_walk_i;
-    end
+    if (looked_merge_i) state_d[looked_place_i] = PlaceLine;
 
     if (walk_done_i) begin
       for (int unsigned i = 0; i < Places; i++) begin
         if ((state_q[i] == PlaceLine) && (walks_q[i] == walk_index_i)) state_d[i] = PlaceLookup;
       end
-      reasons_d[walk_place_i]    = walk_reason_i;
-      timestamps_d[walk_place_i] = timestamp_i;
       if (walk_answers) begin
         state_d[walk_place_i] = (immediate(walk_reason_i) &&
                                  (walk_request.access != ACCESS_PREFETCH) && wait_i)
                                 ? PlaceReport : PlaceFree;
       end else if (walk_merges) begin
-        state_d[walk_place_i]   = PlaceMerged;
-        leaders_d[walk_place_i] = leader;
+        state_d[walk_place_i] = PlaceMerged;
       end else begin
         state_d[walk_place_i] = leader_found ? PlaceLookup : PlaceFault;
-      end
-      if ((state_d[walk_place_i] == PlaceFault) || (state_d[walk_place_i] == PlaceReport)) begin
-        generations_d[walk_place_i] = generations_q[walk_place_i] + 24'd1;
       end
     end
 
@@ -433,13 +447,13 @@ module hmm_fault_buffer
         if (is_waiting[i] || is_merged[i]) begin
           if (replayed[lead]) state_d[i] = PlaceLookup;
           if (cancelled[lead]) begin
-            state_d[i] = (requests_q[i].access == requests_q[lead].access) ? PlaceAbort
+            state_d[i] = (owners_q[i].request.access == owners_q[lead].request.access) ? PlaceAbort
                                                                            : PlaceLookup;
           end
         end
         if (given_up[i]) begin
-          state_d[i]   = PlaceAbort;
-          reasons_d[i] = REASON_NO_CONTEXT;
+          state_d[i]    = PlaceAbort;
+          given_up_d[i] = 1'b1;
           if ((state_q[i] == PlaceFault) && !being_recorded) unrecorded_o = unrecorded_o + 8'd1;
         end
         if (report_dropped[i] && !being_recorded) begin
@@ -451,32 +465,40 @@ module hmm_fault_buffer
 
     if (take) begin
       state_d[take_place]    = PlaceLookup;
-      clients_d[take_place]  = take_client;
-      requests_d[take_place] = miss_i[take_client];
+      given_up_d[take_place] = 1'b0;
+    end
+  end
+
+  // A new fault, and each one that is reported, has a tag of its own.
+  assign fault_ends = walk_done_i && ((state_d[walk_place_i] == PlaceFault) ||
+                                      (state_d[walk_place_i] == PlaceReport));
+  assign ended = '{
+    reason:     walk_reason_i,
+    generation: faults_q[walk_place_i].generation + 24'(fault_ends),
+    timestamp:  timestamp_i
+  };
+
+  always_ff @(posedge clk_i) begin
+    if (take) owners_q[take_place] <= '{client: take_client, request: miss_i[take_client]};
+    if (looked_merge_i) walks_q[looked_place_i] <= looked_walk_i;
+    if (walk_merges) leaders_q[walk_place_i] <= leader;
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      for (int unsigned i = 0; i < Places; i++) faults_q[i] <= '0;
+    end else if (walk_done_i) begin
+      faults_q[walk_place_i] <= ended;
     end
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      for (int unsigned i = 0; i < Places; i++) begin
-        state_q[i]       <= PlaceFree;
-        requests_q[i]    <= '0;
-        clients_q[i]     <= '0;
-        reasons_q[i]     <= REASON_NONE;
-        generations_q[i] <= '0;
-        timestamps_q[i]  <= '0;
-        leaders_q[i]     <= '0;
-        walks_q[i]       <= '0;
-      end
+      for (int unsigned i = 0; i < Places; i++) state_q[i] <= PlaceFree;
+      given_up_q <= '0;
     end else begin
-      state_q       <= state_d;
-      requests_q    <= requests_d;
-      clients_q     <= clients_d;
-      reasons_q     <= reasons_d;
-      generations_q <= generations_d;
-      timestamps_q  <= timestamps_d;
-      leaders_q     <= leaders_d;
-      walks_q       <= walks_d;
+      state_q    <= state_d;
+      given_up_q <= given_up_d;
     end
   end
 

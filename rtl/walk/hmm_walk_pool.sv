@@ -92,7 +92,8 @@ module hmm_walk_pool
     reason_e              reason;
   } walk_t;
 
-  walk_t [Walks-1:0] walks_q, walks_d;
+  walk_t walks_q [Walks];
+  walk_t walks_d [Walks];
 
   // ---- Invalidations ----------------------------------------------------------------------------
 
@@ -387,10 +388,10 @@ module hmm_walk_pool
   //   Ended      | dropped                                     | Start
   //   Ended      | its turn                                    | Free
   always_comb begin
-    walks_d = walks_q;
-    anew    = '0;
+    anew = '0;
     for (int unsigned i = 0; i < Walks; i++) begin
       automatic logic own, leads;
+      walks_d[i] = walks_q[i];
       own   = (walks_q[i].leader == walk_index_t'(i));
       leads = reads[walks_q[i].leader];
       walks_d[i].dropped   = walks_q[i].dropped || covered[i];
@@ -504,7 +505,7 @@ module hmm_walk_pool
       line_walk_q  <= '0;
       line_q       <= '0;
     end else begin
-      walks_q      <= walks_d;
+      for (int unsigned i = 0; i < Walks; i++) walks_q[i] <= walks_d[i];
       held_q       <= held_d;
       held_walk_q  <= held_walk_d;
       line_valid_q <= line_valid_d;
