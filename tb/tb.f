@@ -10,6 +10,7 @@ tb/sv/axi4_checker.sv
 tb/sv/axi4_lite_checker.sv
 tb/sv/tb_memory.sv
 tb/sv/tb_client_checker.sv
+tb/sv/soft_reset_checker.sv
 tb/sv/tb_clients.sv
 tb/sv/tb_events.sv
 tb/sv/tb_device_events.sv

@@ -104,6 +104,13 @@ module hmm_soft_reset #(
     end
   end
 
+  IdleAfterReset: assert property (@(posedge clk_i) $rose(rst_ni) |-> !clients_reset_o)
+    else $error("a soft reset is on its way after a hard one");
+  Transparent: assert property (@(posedge clk_i) disable iff (!rst_ni)
+      !clients_reset_o |->
+      ({arvalid_o, awvalid_o, wvalid_o, inner_arready_o, inner_awready_o, inner_wready_o} ==
+       {inner_arvalid_i, inner_awvalid_i, inner_wvalid_i, arready_i, awready_i, wready_i}))
+    else $error("the memory bus is held up although there is no soft reset");
   CountsFit: assert property (@(posedge clk_i) disable iff (!rst_ni)
       !(ar_taken && !r_taken && (reads_q == '1)) &&
       !(aw_taken && !b_taken && (addresses_q == '1)) && !(w_taken && !b_taken && (data_q == '1)))

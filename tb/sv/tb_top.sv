@@ -453,6 +453,24 @@ module tb_top
     .probe_i    (probe)
   );
 
+  soft_reset_checker u_soft_reset_checker (
+    .clk_i     (clk),
+    .rst_ni    (rst_n),
+    .reset_i   (clients_reset),
+    .awvalid_i (axi_awvalid_o),
+    .awready_i (axi_awready_o),
+    .wvalid_i  (axi_wvalid_o),
+    .wready_i  (axi_wready_o),
+    .wlast_i   (axi_w.last),
+    .bvalid_i  (axi_bvalid_o),
+    .bready_i  (axi_bready_o),
+    .arvalid_i (axi_arvalid_o),
+    .arready_i (axi_arready_o),
+    .rvalid_i  (axi_rvalid_o),
+    .rready_i  (axi_rready_o),
+    .rlast_i   (axi_r.last)
+  );
+
   tb_watchdog u_watchdog (
     .clk_i           (clk),
     .rst_ni          (rst_n),
