@@ -109,7 +109,18 @@ def _case_and_spec(text: str, options: RunOptions) -> tuple[Case, dict[str, obje
     return case, {"builder": name, "parameters": parameters, "seed": options.seed}
 
 
-SHOWN = ("format_name", "requests", "checked", "mismatches", "failures", "reasons", "cycles", "event_hash", "counters")
+SHOWN = (
+    "format_name",
+    "requests",
+    "checked",
+    "mismatches",
+    "failures",
+    "reasons",
+    "cycles",
+    "event_hash",
+    "counters",
+    "figures",
+)
 """What the table shows of a verdict."""
 
 
@@ -121,7 +132,7 @@ def _tell(case: Case, outcome: SimulationOutcome, summaries: list[dict[str, Any]
             value = summary.get(key)
             if isinstance(value, dict):
                 value = ", ".join(f"{name} {count}" for name, count in value.items())
-            if value is not None:
+            if value is not None and value != "":
                 table.add_row(key.replace("_", " "), str(value))
     console.print(table)
     if outcome.waves is not None:

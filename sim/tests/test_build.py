@@ -10,7 +10,15 @@ import pytest
 
 from models.errors import UserError
 from sim import build as build_module
-from sim.build import Design, build, build_by_name, content_key, first_error
+from sim.build import (
+    Design,
+    build,
+    build_by_name,
+    configuration_parameters,
+    content_key,
+    first_error,
+    top_parameters,
+)
 from sim.simulation import WAVES_DIRECTORY, SimulationOutcome, read_results, simulate
 from tb.configurations import named_configuration
 
@@ -289,3 +297,28 @@ def test_simulation_results_are_read(tmp_path: Path) -> None:
         ("m.b", False, "wrong"),
         ("m.c", False, "broken"),
     ]
+
+
+def test_build_parameter_that_the_top_lacks_is_one_sentence(tmp_path: Path) -> None:
+    """Stimulus: a top without the parameter FaultSlots, which every configuration sets, but for a comment and a use of
+        the name; one that has it; a top that no source has.
+    Checking: a UserError of one line with configuration, parameter and those that there are; the parameters of the
+        configuration; a UserError.
+    Covers: BUILD-CONFIGURATION, CLI-ERRORS.
+    """
+    source = tmp_path / "rtl" / "top.sv"
+    source.parent.mkdir()
+    design = Design(root=tmp_path, source_folders=("rtl",))
+    names = [name for name in named_configuration("tiny").parameters if name != "FaultSlots"]
+    text = "module tb_top\n  import p::*;\n#(\n  // FaultSlots = 3,\n  parameter int unsigned MORE"
+    text += ",\n    ".join(f"{name} = 1" for name in names)
+    text += "\n) (\n  input logic [3:0] FaultSlots_i = 4'd0\n);\nendmodule\n"
+    source.write_text(text.replace("MORE", ""))
+    with pytest.raises(UserError, match=r"tiny sets FaultSlots, but tb_top has no such parameter; it has VaBits, "):
+        configuration_parameters("tiny", design)
+    assert top_parameters(design) == names
+    source.write_text(text.replace("MORE", "FaultSlots = 1, "))
+    assert configuration_parameters("tiny", design) == named_configuration("tiny").parameters
+    source.write_text("module other (input logic a);\nendmodule\n")
+    with pytest.raises(UserError, match="No source in rtl has the module tb_top"):
+        top_parameters(design)
