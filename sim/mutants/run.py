@@ -35,7 +35,12 @@ PACKAGE_FILE = "rtl/pkg/hmm_pkg.sv"
 """Every file list begins with it, so the package that chooses goes in front of it."""
 QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 """A change may well deserve a warning."""
-UNIT_BENCHES = {"rtl/decode": ("decoder",), "rtl/engine": ("engine",), "rtl/pkg": ("decoder", "engine")}
+UNIT_BENCHES = {
+    "rtl/decode": ("decoder",),
+    "rtl/engine": ("engine", "engine_single"),
+    "rtl/memory": ("mux",),
+    "rtl/pkg": ("decoder", "engine"),
+}
 RELATED_TAGS = {"decode": "formats", "engine": "engine", "fault": "faults", "control": "registers", "command": "fences"}
 """Folders of the RTL, and which cases are tried first."""
 BENCH_ONLY = "bench-only"
