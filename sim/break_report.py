@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,12 +31,22 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def run_breaker(
-    *, seed: int, draws: int, paths: Sequence[str], jobs: int, timeout: float, json_file: Path | None
+    *,
+    seed: int,
+    draws: int,
+    paths: Sequence[str],
+    jobs: int,
+    timeout: float,
+    json_file: Path | None,
+    only: Sequence[int] = (),
 ) -> bool:
-    """Breaks lines and tells; True if nothing survived. The file has every verdict as soon as it is known."""
+    """Breaks lines and tells; True if nothing survived. The file has every verdict as soon as it is known.
+
+    Of a survivor the line is printed that makes the same change again; in another tree it may be another change.
+    """
     target = json_file or BUILD / "break" / f"seed-{seed}.json"
     known: list[Verdict] = []
-    with progress("breaking lines", draws) as advance:
+    with progress("breaking lines", len(only) or draws) as advance:
 
         def report(verdict: Verdict) -> None:
             known.append(verdict)
@@ -48,6 +59,7 @@ def run_breaker(
             paths=paths,
             jobs=jobs,
             timeout=timeout,
+            only=only,
             report=report,
             note=lambda text: console.print(text, markup=False),
         )
@@ -56,4 +68,8 @@ def run_breaker(
     console.print(f"{len(verdicts)} lines broken, {len(survivors)} survived; seed {seed}; {target}", markup=False)
     for verdict in survivors:
         console.print(f"survived: {verdict.file}:{verdict.line}: {verdict.after}", markup=False)
+        again = ["python", "-m", "sim", "break", "--seed", str(seed), "--draw", str(verdict.draw)]
+        console.print(
+            f"rerun: {shlex.join(again + [word for path in paths for word in ('--paths', path)])}", markup=False
+        )
     return not survivors

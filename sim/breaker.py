@@ -333,13 +333,14 @@ def break_lines(
     paths: Sequence[str] = ("rtl", "models"),
     jobs: int = 1,
     timeout: float = DEFAULT_TIMEOUT,
+    only: Sequence[int] = (),
     report: Callable[[Verdict], None] = lambda verdict: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[Verdict]:
     """Makes `draws` changes, one after the other or in `jobs` scratch trees; `report` gets each verdict at once.
 
-    The same seed, draws and tree give the same changes, whatever the number of jobs. Errors: UserError if the
-    unchanged tree's tests fail, because then nothing could be told.
+    The same seed, draw and tree give the same change, whatever else is drawn. `only`: these draws instead of 1 to
+    `draws`. Errors: UserError if the unchanged tree's tests fail, because then nothing could be told.
     """
     targets = target_files(ROOT, paths)
     trees = [BUILD / "break" / f"tree-{index}" for index in range(jobs)]
@@ -380,7 +381,7 @@ def break_lines(
             finally:
                 free.put(tree)
 
-        changes = list(pool.map(drawn, range(1, draws + 1)))
+        changes = list(pool.map(drawn, only or range(1, draws + 1)))
         for suffix, stages in STAGES.items():
             left = [change for change in changes if change.file.suffix == suffix]
             for stage in stages:

@@ -249,6 +249,7 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @commands.command("break")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=20, show_default=True, help="How many lines to break.")
+@click.option("--draw", "only", type=click.IntRange(1), multiple=True, help="Only this draw; may be repeated.")
 @click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
 @click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
 @click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
@@ -263,6 +264,7 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 def break_command(
     seed: int,
     draws: int,
+    only: tuple[int, ...],
     only_rtl: bool,
     only_python: bool,
     tier: str,
@@ -276,6 +278,8 @@ def break_command(
     """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
     if only_rtl and only_python:
         raise UserError("Give --rtl or --python, not both.")
+    if only_rtl and only:
+        raise UserError("Give --draw without --rtl: the RTL's changes are told by file and line.")
     if only_rtl:
         from sim.mutants.report import run_mutants
 
@@ -295,7 +299,7 @@ def break_command(
     paths = ("models",) if only_python else paths
     from sim.break_report import run_breaker
 
-    if not run_breaker(seed=seed, draws=draws, paths=paths, jobs=jobs, timeout=timeout, json_file=json_file):
+    if not run_breaker(seed=seed, draws=draws, paths=paths, jobs=jobs, timeout=timeout, json_file=json_file, only=only):
         sys.exit(EXIT_FAILED)
 
 

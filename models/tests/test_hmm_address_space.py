@@ -256,3 +256,32 @@ def test_hmm_address_space_random_calls(case: int, seed: int) -> None:
         calls.processes.remove(process)
         calls.run(process.mm.exit())
     assert calls.bench.frames.system.pages_in_use() == 1
+
+
+def test_hmm_address_space_cpu_accesses_across_pages() -> None:
+    """
+    Stimulus: the CPU writes from the middle of a page to that of the next but one, and reads other parts of that.
+    Checking: the bytes read, and those in each page, whose neighbours in memory stay as they were.
+    Covers: MM-CPU
+    """
+    bench = HmmBench()
+    mm = bench.mm
+    data = np.random.default_rng(1).integers(1, 256, size=2 * PAGE_BYTES, dtype=np.uint8).tobytes()
+    half = PAGE_BYTES // 2
+
+    async def scenario() -> None:
+        va = await mm.mmap(0, 4 * PAGE_BYTES)
+        # Backwards, so that pages that follow each other here do not do so in memory.
+        for page in (3, 2, 1, 0):
+            await cpu_write(mm, va + page * PAGE_BYTES, bytes(1))
+        pfns = [mm.page_table.lookup(va + page * PAGE_BYTES).pfn for page in range(4)]
+        assert pfns[1] != pfns[0] + 1
+        await cpu_write(mm, va + half, data)
+        assert await cpu_read(mm, va + half, len(data)) == data
+        assert await cpu_read(mm, va + half + 100, len(data) - 200) == data[100:-100]
+        expected = bytes(half) + data + bytes(half + PAGE_BYTES)
+        for page, pfn in enumerate(pfns):
+            content = bench.frames.words(pfn).tobytes()
+            assert content == expected[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
+
+    bench.scheduler.run(scenario())

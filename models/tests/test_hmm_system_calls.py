@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from models.arrays import PAGE_BYTES
-from models.conform.judge import run_alone
 from models.formats import format_by_name
 from models.hmm import (
     Advice,
@@ -15,7 +14,6 @@ from models.hmm import (
     EntryFlags,
     EntryKind,
     HmmError,
-    InvalidateEvent,
     MapFlags,
     Prot,
     RemapFlags,
@@ -26,13 +24,8 @@ from models.hmm import (
     hmm_vma_range_done,
     memory_failure,
 )
-from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
-from models.hmm.operations.exclusive import make_device_exclusive_range
-from models.hmm.page_table import LargeEntry
-from models.hmm.vma import Backing, SharedObject
 from models.physical_memory import Owner
 from models.tests.hmm_bench import PLACE, HmmBench
-from models.tests.present_bench import READ_WRITE, PresentBench
 
 
 def test_hmm_system_calls_shared_memory_is_shared() -> None:
@@ -356,62 +349,5 @@ def test_hmm_system_calls_bytes_come_back_from_swap(sharing: MapFlags) -> None:
         assert await cpu_read(mm, va + PAGE_BYTES, 5) == expected
         assert await cpu_read(child, va + PAGE_BYTES, 5) == b"child"
         assert await cpu_read(mm, va, 5) == bytes(5)
-
-    bench.scheduler.run(scenario())
-
-
-def test_hmm_system_calls_drop_hugetlb_pages() -> None:
-    """Huge pages that were set aside are dropped whole, so a range that ends inside one leaves that one alone.
-
-    Stimulus: MADV_DONTNEED over one and a half such pages, over half a page, and from the middle of one.
-    Checking: which pages are there, how often anybody was told, errno.
-    Covers: MM-DROP.
-    """
-    bench = PresentBench()
-    store = SharedObject(kind=Backing.HUGETLB)
-    bench.area(pages=2 * HUGE_PAGES, flags=READ_WRITE | VmFlags.VM_HUGETLB, shared=store, huge_bytes=HUGE_BYTES)
-    first, second = PLACE, PLACE + HUGE_BYTES
-    table = bench.mm.page_table
-    for va, pfn in ((first, 4096), (second, 4096 + HUGE_PAGES)):
-        table.ensure_directories(va, 30)
-        bench.frames.system.exists(np.array([pfn], dtype=np.uint64), 1)
-        table.large[va] = LargeEntry(EntryKind.PRESENT, EntryFlags.NONE, pfn, 9)
-
-    def drop(va: int, length: int) -> None:
-        run_alone(bench.mm.madvise(va, length, Advice.MADV_DONTNEED))
-
-    drop(first, HUGE_BYTES // 2)
-    assert {*table.large} == {first, second} and not bench.events
-    with pytest.raises(HmmError, match="EINVAL"):
-        drop(first + HUGE_BYTES // 2, HUGE_BYTES)
-    drop(first, HUGE_BYTES + HUGE_BYTES // 2)
-    assert {*table.large} == {second}
-    # Huge pages are told a second time in this kernel (zap_page_range_single(), __unmap_hugepage_range()).
-    assert bench.events == [InvalidateEvent.CLEAR, InvalidateEvent.UNMAP]
-    assert (bench.frames.references(4096), bench.frames.references(4096 + HUGE_PAGES)) == (0, 1)
-
-
-def test_hmm_system_calls_exclusive_is_for_anonymous_pages() -> None:
-    """A device gets a page for itself only where no object has it, too (page_make_device_exclusive()).
-
-    Stimulus: make_device_exclusive_range() over a page of anonymous memory, then over one of shared memory.
-    Checking: the addresses that it gave, the entries, who was told.
-    Covers: MM-EXCLUSIVE.
-    """
-    bench = HmmBench()
-    mm = bench.mm
-
-    async def scenario() -> None:
-        await bench.begin()
-        for flags, had in ((MapFlags.MAP_PRIVATE, True), (MapFlags.MAP_SHARED, False)):
-            va = await mm.mmap(0, PAGE_BYTES, flags=flags | MapFlags.MAP_ANONYMOUS)
-            await cpu_write(mm, va, b"x")
-            bench.mirror.updates.clear()
-            async with mm.mmap_lock.read():
-                done = await make_device_exclusive_range(mm, va, va + PAGE_BYTES, bench)
-            assert done == ([va] if had else [])
-            assert mm.page_table.lookup(va).kind is (EntryKind.EXCLUSIVE if had else EntryKind.PRESENT)
-            assert [update.event for update in bench.mirror.updates] == [InvalidateEvent.EXCLUSIVE] * had
-            assert await cpu_read(mm, va, 1) == b"x"
 
     bench.scheduler.run(scenario())

@@ -195,6 +195,8 @@ def test_breaker_tells_killed_survived_and_timeout(small_project: Path) -> None:
     """
     killed = breaker.break_lines(seed=1, draws=2, paths=["models/checked.py"], jobs=2)
     assert [(verdict.result, verdict.by) for verdict in killed] == [("killed", "tb/test_it.py::test_double")] * 2
+    again = breaker.break_lines(seed=1, draws=2, paths=["models/checked.py"], only=[2])
+    assert [(verdict.draw, verdict.after) for verdict in again] == [(2, killed[1].after)]
     survived = breaker.break_lines(seed=1, draws=1, paths=["models/unchecked.py"])
     assert [(verdict.result, verdict.by, verdict.line) for verdict in survived] == [("survived", "", 2)]
     seeds = breaker.break_lines(seed=3, draws=4, paths=["models/endless.py"], timeout=5.0, jobs=2)
