@@ -10,6 +10,7 @@ import pytest
 
 from sim.build import Flavour, build
 from sim.simulation import read_summaries, simulate, write_spec
+from tb.configurations import configurations
 from tb.scenarios import SCENARIOS
 
 SEEDS: dict[str, int] = {
@@ -50,7 +51,7 @@ def test_scenarios_all_are_run() -> None:
     assert set(SCENARIOS) == {*SEEDS, "kernel_arrays"}
 
 
-@pytest.mark.parametrize("configuration", VA_BITS)
+@pytest.mark.parametrize("configuration", configurations())
 def test_scenarios_build_for_the_configuration(seed: int, configuration: str) -> None:
     """
     Stimulus: Each scenario is asked for a case on each configuration of the device.
@@ -61,7 +62,7 @@ def test_scenarios_build_for_the_configuration(seed: int, configuration: str) ->
         for number in range(count):
             case = SCENARIOS[name](seed + number, {"configuration": configuration})
             assert case.configuration == configuration, name
-            assert case.requests["client"].max() <= PORTS[configuration], name
+            assert case.requests["client"].max() <= configurations()[configuration].ports, name
 
 
 @pytest.mark.simulation

@@ -21,7 +21,6 @@ from models.registers import Register
 from models.structures import FAULT_RECORD_TAG, FAULT_RECORD_TIMESTAMP, Access, Opcode, Reason, pack_command
 from tb.case import Case, MemorySettings
 from tb.host_script import ALL_BITS, When, make_requests
-from tb.scenarios.builder import PORTS
 from tb.scenarios.race_world import (
     ABSENT,
     BAD,
@@ -193,7 +192,7 @@ def huge_page_whole(world: RaceWorld) -> None:
 
 def filled_twice(world: RaceWorld) -> None:
     """Two ports, or one again, miss one page at once, so that it is filled twice; later lookups have one hit."""
-    other = PORTS[world.builder.configuration]
+    other = world.builder.device.ports
     for page in (HOT, NEXT, HOT + 2):
         for client in (1, other, 1, other):
             _ask_va(world, page_va(page) + 8 * client, client=client)
