@@ -92,7 +92,7 @@ class Register(IntEnum):
     COUNTER_REQUESTS = 0x210
     """Requests accepted."""
     COUNTER_HITS = 0x218
-    """Translations answered from the translation cache."""
+    """Translations answered from a first-level cache."""
     COUNTER_WALKS = 0x220
     """Walks started (a walk started anew by an invalidation counts again)."""
     COUNTER_WALK_READS = 0x228
@@ -117,6 +117,8 @@ class Register(IntEnum):
     """Answers to tags that did not wait."""
     COUNTER_UNRECORDED = 0x278
     """Faults given up before they were recorded."""
+    COUNTER_SHARED_HITS = 0x280
+    """Translations answered from the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,7 @@ COUNTER_MERGED_COUNT = Field(Register.COUNTER_MERGED, high=63, low=0)
 COUNTER_REPLAYS_COUNT = Field(Register.COUNTER_REPLAYS, high=63, low=0)
 COUNTER_IGNORED_COUNT = Field(Register.COUNTER_IGNORED, high=63, low=0)
 COUNTER_UNRECORDED_COUNT = Field(Register.COUNTER_UNRECORDED, high=63, low=0)
+COUNTER_SHARED_HITS_COUNT = Field(Register.COUNTER_SHARED_HITS, high=63, low=0)
 
 RESET_VALUES: dict[Register, int] = {
     Register.ID: 0x1314D4D48,
@@ -362,5 +365,6 @@ RESET_VALUES: dict[Register, int] = {
     Register.COUNTER_REPLAYS: 0x0,
     Register.COUNTER_IGNORED: 0x0,
     Register.COUNTER_UNRECORDED: 0x0,
+    Register.COUNTER_SHARED_HITS: 0x0,
 }
 """Values after reset. Bits that hardware drives count as 0 here."""

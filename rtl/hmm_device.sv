@@ -92,7 +92,7 @@ module hmm_device
   output probe_t               probe_o
 );
 
-  localparam int unsigned Counters = 15;
+  localparam int unsigned Counters = 16;
   localparam int unsigned Readers  = 3;  // the MMU's two, the engine
   localparam int unsigned Writers  = 3;  // the MMU's two, the engine
 
@@ -418,9 +418,10 @@ module hmm_device
   ) u_counters (
     .clk_i,
     .rst_ni    (inner_rst_n),
-    // In the order of the registers COUNTER_CYCLES to COUNTER_UNRECORDED, the first in the lowest
+    // In the order of the registers COUNTER_CYCLES to COUNTER_SHARED_HITS, the first in the lowest
     // bits.
-    .events_i  ({events.unrecorded, 8'(events.answer_ignored), 8'(events.replayed),
+    .events_i  ({8'(events.shared_hit), events.unrecorded, 8'(events.answer_ignored),
+                 8'(events.replayed),
                  8'(events.merged), 8'(events.fault_published), 8'($countones(events.stalled)),
                  8'(events.walk_drop), 8'(events.fence_complete), 8'(events.invalidation),
                  8'($countones(events.aborted)), 8'(events.walk_read), 8'(events.walk_begin),

@@ -457,6 +457,7 @@ module hmm_mmu
                              command_busy || record_busy || sweeping;
 
   assign events_o.malformed_opcode = command.opcode;
+  assign events_o.shared_hit       = looked_hit && looked_hit_ready;
   assign events_o.walk_begin       = 6'(walk_start) + 6'(walks_dropped);
   assign events_o.walk_read        = walk_read;
   assign events_o.walk_drop        = 6'(walks_dropped);

@@ -12,6 +12,7 @@ COUNTERS = (
     Register.COUNTER_CYCLES,
     Register.COUNTER_REQUESTS,
     Register.COUNTER_HITS,
+    Register.COUNTER_SHARED_HITS,
     Register.COUNTER_WALKS,
     Register.COUNTER_WALK_READS,
     Register.COUNTER_ABORTED,

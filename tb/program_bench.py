@@ -48,6 +48,7 @@ MEMORY = MemorySettings(read_latency=(1, 8), write_latency=(1, 8), ar_pause=1, r
 COUNTERS = (
     Register.COUNTER_REQUESTS,
     Register.COUNTER_HITS,
+    Register.COUNTER_SHARED_HITS,
     Register.COUNTER_WALKS,
     Register.COUNTER_WALK_READS,
     Register.COUNTER_ABORTED,

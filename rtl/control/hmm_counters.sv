@@ -3,7 +3,7 @@
 // See docs/interface.md, "Counters".
 
 module hmm_counters #(
-  parameter int unsigned Counters = 15
+  parameter int unsigned Counters = 16
 ) (
   input  logic                      clk_i,
   input  logic                      rst_ni,

@@ -10,7 +10,7 @@ module hmm_register_file
   parameter int unsigned TlbEntries     = 16,
   parameter int unsigned ContextEntries = 4,
   parameter int unsigned FenceDepth     = 4,
-  parameter int unsigned Counters       = 15
+  parameter int unsigned Counters       = 16
 ) (
   input  logic                      clk_i,
   input  logic                      rst_ni,       // of the bus interface
@@ -246,6 +246,7 @@ module hmm_register_file
     to_registers.COUNTER_REPLAYS.COUNT.next       = counters_i[12];
     to_registers.COUNTER_IGNORED.COUNT.next       = counters_i[13];
     to_registers.COUNTER_UNRECORDED.COUNT.next    = counters_i[14];
+    to_registers.COUNTER_SHARED_HITS.COUNT.next   = counters_i[15];
   end
 
   // ---- Interrupts -------------------------------------------------------------------------------
@@ -300,8 +301,8 @@ module hmm_register_file
   logic unused_events;
   assign unused_events = ^events_i;
 
-  if (Counters != 15) begin : gen_counters_check
-    $error("the register map has 15 counters");
+  if (Counters != 16) begin : gen_counters_check
+    $error("the register map has 16 counters");
   end
 
 endmodule

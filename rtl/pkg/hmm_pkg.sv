@@ -193,7 +193,8 @@ package hmm_pkg;
     logic                  fault_bus_error;
     logic [MaxClients-1:0] request;
     logic [MaxClients-1:0] stalled;
-    logic [MaxClients-1:0] hit;
+    logic [MaxClients-1:0] hit;         // of a port's own cache
+    logic                  shared_hit;  // of the second-level cache
     logic [MaxClients-1:0] aborted;
     logic [5:0]            walk_begin;  // how many
     logic                  walk_read;

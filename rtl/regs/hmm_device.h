@@ -849,6 +849,17 @@ typedef union {
     uint64_t w;
 } hmm_regs__COUNTER_UNRECORDED_t;
 
+// reg - hmm_regs.COUNTER_SHARED_HITS
+#define HMM_REGS__COUNTER_SHARED_HITS__COUNT_bm 0xffffffffffffffff
+#define HMM_REGS__COUNTER_SHARED_HITS__COUNT_bp 0
+#define HMM_REGS__COUNTER_SHARED_HITS__COUNT_bw 64
+typedef union {
+    struct __attribute__ ((__packed__)) {
+        uint64_t COUNT :64;
+    } f;
+    uint64_t w;
+} hmm_regs__COUNTER_SHARED_HITS_t;
+
 // addrmap - hmm_regs
 typedef struct __attribute__ ((__packed__)) {
     hmm_regs__ID_t ID;
@@ -906,10 +917,11 @@ typedef struct __attribute__ ((__packed__)) {
     hmm_regs__COUNTER_REPLAYS_t COUNTER_REPLAYS;
     hmm_regs__COUNTER_IGNORED_t COUNTER_IGNORED;
     hmm_regs__COUNTER_UNRECORDED_t COUNTER_UNRECORDED;
+    hmm_regs__COUNTER_SHARED_HITS_t COUNTER_SHARED_HITS;
 } hmm_regs_t;
 
 
-static_assert(sizeof(hmm_regs_t) == 0x280, "Packing error");
+static_assert(sizeof(hmm_regs_t) == 0x288, "Packing error");
 
 #ifdef __cplusplus
 }

@@ -281,6 +281,7 @@ module hmm_regs (
         logic COUNTER_REPLAYS;
         logic COUNTER_IGNORED;
         logic COUNTER_UNRECORDED;
+        logic COUNTER_SHARED_HITS;
     } decoded_reg_strb_t;
     decoded_reg_strb_t decoded_reg_strb;
     logic decoded_err;
@@ -399,6 +400,8 @@ module hmm_regs (
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h270);
         decoded_reg_strb.COUNTER_UNRECORDED = cpuif_req_masked & (cpuif_addr == 10'h278) & !cpuif_req_is_wr;
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h278);
+        decoded_reg_strb.COUNTER_SHARED_HITS = cpuif_req_masked & (cpuif_addr == 10'h280) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 10'h280);
         decoded_err = ~is_valid_addr & decoded_req;
     end
 
@@ -2401,6 +2404,9 @@ module hmm_regs (
         end
         if(rd_mux_addr == 10'h278) begin
             readback_data_var[63:0] = hwif_in.COUNTER_UNRECORDED.COUNT.next;
+        end
+        if(rd_mux_addr == 10'h280) begin
+            readback_data_var[63:0] = hwif_in.COUNTER_SHARED_HITS.COUNT.next;
         end
         readback_data = readback_data_var;
         readback_done = decoded_req & ~decoded_req_is_wr;

@@ -7,7 +7,7 @@ package hmm_regs_pkg;
 
     localparam HMM_REGS_DATA_WIDTH = 64;
     localparam HMM_REGS_MIN_ADDR_WIDTH = 10;
-    localparam HMM_REGS_SIZE = 'h280;
+    localparam HMM_REGS_SIZE = 'h288;
 
     typedef struct {
         logic [7:0] next;
@@ -327,11 +327,11 @@ package hmm_regs_pkg;
 
     typedef struct {
         logic [63:0] next;
-    } hmm_regs__counter_name_9355ddc7__COUNT__in_t;
+    } hmm_regs__counter_name_97a704ce__COUNT__in_t;
 
     typedef struct {
-        hmm_regs__counter_name_9355ddc7__COUNT__in_t COUNT;
-    } hmm_regs__counter_name_9355ddc7__in_t;
+        hmm_regs__counter_name_97a704ce__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_97a704ce__in_t;
 
     typedef struct {
         logic [63:0] next;
@@ -430,6 +430,14 @@ package hmm_regs_pkg;
     } hmm_regs__counter_name_a3ec2d8a__in_t;
 
     typedef struct {
+        logic [63:0] next;
+    } hmm_regs__counter_name_b0ea51e2__COUNT__in_t;
+
+    typedef struct {
+        hmm_regs__counter_name_b0ea51e2__COUNT__in_t COUNT;
+    } hmm_regs__counter_name_b0ea51e2__in_t;
+
+    typedef struct {
         hmm_regs__CAPABILITY__in_t CAPABILITY;
         hmm_regs__STATUS__in_t STATUS;
         hmm_regs__INTERRUPT_CAUSE__in_t INTERRUPT_CAUSE;
@@ -455,7 +463,7 @@ package hmm_regs_pkg;
         hmm_regs__WINDOW_COUNT__in_t WINDOW_COUNT;
         hmm_regs__counter_name_632f0ec6__in_t COUNTER_CYCLES;
         hmm_regs__counter_name_e3338b0a__in_t COUNTER_REQUESTS;
-        hmm_regs__counter_name_9355ddc7__in_t COUNTER_HITS;
+        hmm_regs__counter_name_97a704ce__in_t COUNTER_HITS;
         hmm_regs__counter_name_81d11803__in_t COUNTER_WALKS;
         hmm_regs__counter_name_64af371b__in_t COUNTER_WALK_READS;
         hmm_regs__counter_name_1516c1ec__in_t COUNTER_ABORTED;
@@ -468,6 +476,7 @@ package hmm_regs_pkg;
         hmm_regs__counter_name_45e73883__in_t COUNTER_REPLAYS;
         hmm_regs__counter_name_69833975__in_t COUNTER_IGNORED;
         hmm_regs__counter_name_a3ec2d8a__in_t COUNTER_UNRECORDED;
+        hmm_regs__counter_name_b0ea51e2__in_t COUNTER_SHARED_HITS;
     } hmm_regs__in_t;
 
     typedef struct {

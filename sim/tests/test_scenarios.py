@@ -10,7 +10,7 @@ import pytest
 
 from sim.build import Flavour, build
 from sim.simulation import read_summaries, simulate, write_spec
-from tb.configurations import configurations, named_configuration
+from tb.configurations import configurations
 from tb.scenarios import SCENARIOS
 
 SEEDS: dict[str, int] = {
@@ -62,7 +62,7 @@ def test_scenarios_build_for_the_configuration(seed: int, configuration: str) ->
         for number in range(count):
             case = SCENARIOS[name](seed + number, {"configuration": configuration})
             assert case.configuration == configuration, name
-            assert case.requests["client"].max() <= named_configuration(configuration).ports, name
+            assert case.requests["client"].max() <= configurations()[configuration].ports, name
 
 
 @pytest.mark.simulation

@@ -192,7 +192,7 @@ def huge_page_whole(world: RaceWorld) -> None:
 
 def filled_twice(world: RaceWorld) -> None:
     """Two ports, or one again, miss one page at once, so that it is filled twice; later lookups have one hit."""
-    other = min(2, world.builder.device.ports)
+    other = world.builder.device.ports
     for page in (HOT, NEXT, HOT + 2):
         for client in (1, other, 1, other):
             _ask_va(world, page_va(page) + 8 * client, client=client)
