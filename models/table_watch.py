@@ -20,7 +20,7 @@ from models.fault_records import FaultRecord
 from models.formats import EntryFormat
 from models.geometry import INDEX_BITS, root_level, span_bits
 from models.hmm.memory_map import MemoryMap
-from models.hmm.page_table import EntryKind
+from models.hmm.page_table import EntryFlags, EntryKind
 from models.hmm.vma import VmFlags
 from models.host_events import (
     AnswerKind,
@@ -240,6 +240,13 @@ class TableWatch:
         space = self._space_of(pasid)
         if space is None:
             return CpuMapping(False)
+        vma = space.vmas.find(va)
+        if vma is not None and VmFlags.VM_HUGETLB in vma.flags:
+            first = va // vma.huge_bytes * vma.huge_bytes
+            large = space.page_table.large.get(first)
+            if large is None or large.kind is not EntryKind.PRESENT:
+                return CpuMapping(False)
+            return CpuMapping(True, large.pfn + ((va - first) >> PAGE_SHIFT), EntryFlags.WRITABLE in large.flags)
         entry = space.page_table.lookup(va)
         mapped = entry.kind in (EntryKind.PRESENT, EntryKind.DEVICE_PRIVATE)
         return CpuMapping(mapped, entry.pfn, entry.writable)

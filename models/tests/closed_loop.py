@@ -42,6 +42,7 @@ class ClosedLoop:
         settings: GoldenSettings = DEFAULT_SETTINGS,
         driver: type[Driver] = Driver,
         device_pages: bool = False,
+        device_window: Window = DEVICE_WINDOW,
         foreign_pages: bool = False,
         memory_size: int = 1 << 25,
         page_limit: int | None = None,
@@ -57,9 +58,9 @@ class ClosedLoop:
         self.pagemap: DevicePagemap | None = None
         device_memory = None
         if device_pages:
-            self.window = DEVICE_WINDOW
-            device_memory = PhysicalMemory(DEVICE_WINDOW.count << PAGE_SHIFT)
-            self.pagemap = DevicePagemap(device_memory, DEVICE_WINDOW)
+            self.window = device_window
+            device_memory = PhysicalMemory(device_window.count << PAGE_SHIFT)
+            self.pagemap = DevicePagemap(device_memory, device_window)
             self.frames.add_pagemap(self.pagemap)
         self.foreign: DevicePagemap | None = None
         if foreign_pages:

@@ -14,6 +14,7 @@ from models.entries import none_word
 from models.formats import format_by_name
 from models.hmm import DevicePagemap, Frames, MemoryMap
 from models.host_events import Journal
+from models.pages import Window
 from models.physical_memory import PhysicalMemory
 from models.registers import Register
 from models.structures import Access, Reason
@@ -46,13 +47,14 @@ class RtlMachine:
         options: DriverOptions = DriverOptions(),  # noqa: B008 (frozen)
         driver: type[Driver] = Driver,
         port: PortSettings = PortSettings(),  # noqa: B008 (frozen)
+        window: Window = DEVICE_WINDOW,
     ) -> None:
         self.seed = seed
         self.options = options
         self.memory = PhysicalMemory(MEMORY_BYTES)
         self.frames = Frames(self.memory)
-        self.window = DEVICE_WINDOW
-        self.pagemap = DevicePagemap(PhysicalMemory(DEVICE_WINDOW.count << PAGE_SHIFT), DEVICE_WINDOW)
+        self.window = window
+        self.pagemap = DevicePagemap(PhysicalMemory(window.count << PAGE_SHIFT), window)
         self.foreign = DevicePagemap(PhysicalMemory(FOREIGN_WINDOW.count << PAGE_SHIFT), FOREIGN_WINDOW)
         self.frames.add_pagemap(self.pagemap)
         self.frames.add_pagemap(self.foreign)
@@ -69,7 +71,7 @@ class RtlMachine:
 
     async def start(self, *, serves: bool = True) -> None:
         """Switches the device on; the driver serves, if it shall."""
-        await self.device.start(self.memory, BUS, seed=self.seed)
+        await self.device.start(self.memory, BUS, device_memory=self.pagemap.pool.memory, seed=self.seed)
         await self.port.enable(
             self.format, context_base=self.tables.context_base, context_count=CONTEXTS, window=self.window
         )
