@@ -18,6 +18,7 @@ from models.device_port import DevicePort
 from models.device_tables import DeviceTables
 from models.driver.batch import LEAF_BYTES, PageFault, first_range, page_faults
 from models.driver.device_memory import DeviceMemory
+from models.driver.dirty import writable_pages
 from models.driver.live_tables import LiveTables
 from models.driver.options import AnswerPolicy, CommitPolicy, DriverCounters, DriverOptions
 from models.entries import Decoded, decode, none_word
@@ -29,12 +30,20 @@ from models.hmm.fault import FaultResult, handle_mm_fault
 from models.hmm.frames import DevicePagemap
 from models.hmm.memory_map import MemoryMap
 from models.hmm.mirror import hmm_mirror_register, hmm_mirror_unregister
-from models.hmm.notifiers import MmuNotifierRange
+from models.hmm.notifiers import LAST_BYTE, MmuNotifierRange
 from models.hmm.page_table import EntryKind
 from models.hmm.range import HmmRange, range_in_format
 from models.hmm.vma import Vma, VmFlags
 from models.hmm.walk import hmm_vma_fault, hmm_vma_range_done
-from models.host_events import AnswerKind, CommitBegun, CommitEnded, ContextBound, Journal, RangeBegun
+from models.host_events import (
+    AnswerKind,
+    CommitBegun,
+    CommitEnded,
+    ContextBound,
+    ContextForgotten,
+    Journal,
+    RangeBegun,
+)
 from models.preemption import Lock
 from models.structures import Access, Reason
 
@@ -133,8 +142,11 @@ class Driver:
     async def forget(self, context: DeviceContext) -> None:
         """Take a context from the device; its address space does not call any more."""
         async with self._service_lock, self.lock:
+            written = writable_pages(self.tables, self.decoded, context.pasid, 0, LAST_BYTE)
             await self.tables.unbind(context.pasid)
+            self.mark_dirty(context, written)
             del self.contexts[context.pasid]
+            self.journal.add(ContextForgotten(context.pasid))
 
     async def run(self) -> None:
         """Serve faults as they come, until stop()."""
@@ -377,9 +389,11 @@ class Driver:
             if context.pasid not in self.contexts:
                 return
             self.counters.invalidations += 1
+            written = writable_pages(self.tables, self.decoded, context.pasid, start, end)
             if await self.clear(context, start, end):
                 await self.port.pause("driver: entries cleared")
                 await self.invalidate_device(context, start, end)
+                self.mark_dirty(context, written)
 
     async def clear(self, context: DeviceContext, start: int, end: int) -> bool:
         """Store NONE in the live entries; returns whether the device can have had any of them. The lock is held."""
@@ -389,6 +403,10 @@ class Driver:
         """Let the device forget, and wait until it has. The lock is held."""
         await self.tables.invalidate(context.pasid, start, end - 1)
         self.counters.fences = self.tables.fences
+
+    def mark_dirty(self, context: DeviceContext, pages: Words) -> None:
+        """The device can write these pages no more, and may have written them (as ib_umem_odp_unmap_dma_pages())."""
+        context.mm.frames.mark_dirty(pages)
 
     def decoded(self, words: Words) -> Decoded:
         """What the device makes of entries."""

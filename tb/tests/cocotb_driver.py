@@ -7,7 +7,6 @@ import cocotb
 import numpy as np
 from cocotb.handle import SimHandleBase
 
-from models import invariants
 from models.arrays import PAGE_BYTES
 from models.device_tables import DeviceTables
 from models.driver import Driver, DriverOptions
@@ -24,6 +23,7 @@ from models.structures import Access
 from models.table_watch import TableWatch
 from tb.case import MemorySettings
 from tb.host_script import make_requests
+from tb.invariants import check_run
 from tb.live_device import LiveDevice
 from tb.records import Requests
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -112,16 +112,7 @@ class DriverBench:
         await self.device.cycles(2 * self.options.poll)
         wrong = judge(self.device.requests[places], responses, grant_history(self.journal, PASID))
         assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
-        events = self.journal.events
-        found = [
-            *invariants.check_no_install_in_window(events),
-            *invariants.check_fresh_commit(events),
-            *invariants.check_permissions(events),
-            *invariants.check_no_page_no_grant(events),
-            *invariants.check_answer_after_commit(events),
-            *invariants.check_isolation(events),
-            *invariants.check_no_hasty_cancel(events, self.options.deadline),
-        ]
+        found = check_run(self.journal, self.device.log(), deadline=self.options.deadline)
         assert not found, found[0]
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         counters = self.driver.counters

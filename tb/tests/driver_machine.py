@@ -6,7 +6,6 @@ from __future__ import annotations
 import cocotb
 from cocotb.handle import SimHandleBase
 
-from models import invariants
 from models.arrays import PAGE_BYTES, PAGE_SHIFT
 from models.device_tables import DeviceTables
 from models.driver import Driver, DriverOptions
@@ -23,6 +22,7 @@ from models.tests.closed_loop import DEVICE_WINDOW, FOREIGN_WINDOW
 from models.tests.page_kinds import Seen
 from tb.case import MemorySettings
 from tb.host_script import make_requests
+from tb.invariants import check_run
 from tb.live_device import LiveDevice
 from tb.records import Done
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -111,19 +111,9 @@ class RtlMachine:
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         assert await self.device.read_register(Register.COUNTER_RECORDS) == self.port.taken
 
-    def findings(self, pasid: int | None = None) -> list[str]:
-        """What the rules find in the journal, and the judge of grants in those that are released."""
-        events = self.journal.events
-        found = [
-            *invariants.check_no_stale_access(events),
-            *invariants.check_no_install_in_window(events),
-            *invariants.check_fresh_commit(events),
-            *invariants.check_permissions(events),
-            *invariants.check_no_page_no_grant(events),
-            *invariants.check_answer_after_commit(events),
-            *invariants.check_isolation(events),
-            *invariants.check_no_hasty_cancel(events, self.options.deadline),
-        ]
+    def findings(self, pasid: int | None = None, *, finished: bool = True) -> list[str]:
+        """What the invariants find in journal and log, and the judge of grants in those that are released."""
+        found = check_run(self.journal, self.device.log(), deadline=self.options.deadline, finished=finished)
         if pasid is not None:
             asked = self.device.requests["pasid"] == pasid
             asked &= (self.device.responses["done"] & Done.RELEASED) != 0

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The invariants on a run of a driver with the RTL: over the journal of the host, and over the device's event log.
+
+The device writes no journal. What its part would tell stands in the event log, cycle by cycle; the journal has the
+cycle of each event of the host. Cases without a driver are judged by tb/scoreboard.py. Source: docs/invariants.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.host_events import ContextBound, Journal
+from models.invariants import check_all
+from models.memory_events import SpaceReleased
+from models.structures import Opcode
+from tb.grant_log import overtaken_grants
+from tb.records import EventKind, Events
+
+LogCheck = Callable[[Journal, Events], list[str]]
+
+
+def check_fences_of_log(journal: Journal, log: Events) -> list[str]:
+    """I14: see tb.grant_log.overtaken_grants()."""
+    return overtaken_grants(log)
+
+
+def check_answers_of_log(journal: Journal, log: Events) -> list[str]:
+    """I13: each tag gets at most one answer of its own; one line for each that got more."""
+    resumes = log["va"][(log["kind"] == EventKind.COMMAND) & (log["code"] == Opcode.RESUME)]
+    tags, counts = np.unique(resumes, return_counts=True)
+    more = counts > 1
+    return [
+        f"I13: the fault {int(tag):#x} was answered {count} times"
+        for tag, count in zip(tags[more], counts[more], strict=True)
+    ]
+
+
+def check_release_of_log(journal: Journal, log: Events) -> list[str]:
+    """I18: after the release of an address space its contexts are given no translation, until they are bound again."""
+    found = []
+    spaces: dict[int, int] = {}
+    released: dict[int, int] = {}
+    given = log[log["kind"] == EventKind.TRANSLATION]
+
+    def look(pasid: int, first: int, last: float) -> None:
+        late = given[(given["pasid"] == pasid) & (given["cycle"] > first) & (given["cycle"] < last)]
+        if late.size:
+            found.append(
+                f"I18: {int(late['va'][0]):#x} of PASID {pasid} was translated in cycle {int(late['cycle'][0])}, after "
+                f"the release in cycle {first}"
+            )
+
+    for event, cycle in zip(journal.events, journal.times, strict=True):
+        if isinstance(event, ContextBound):
+            if event.pasid in released:
+                look(event.pasid, released.pop(event.pasid), cycle)
+            spaces[event.pasid] = event.space
+        elif isinstance(event, SpaceReleased):
+            for pasid, space in spaces.items():
+                if space == event.space:
+                    released.setdefault(pasid, cycle)
+    for pasid, cycle in released.items():
+        look(pasid, cycle, np.inf)
+    return found
+
+
+LOG_CHECKS: dict[str, LogCheck] = {
+    "I13": check_answers_of_log,
+    "I14": check_fences_of_log,
+    "I18": check_release_of_log,
+}
+"""What the event log tells, by the invariant's name."""
+
+
+def check_run(journal: Journal, log: Events, *, deadline: int, finished: bool = True) -> list[str]:
+    """Everything that breaks an invariant in a run of a driver with the RTL. See models.invariants.RunFacts."""
+    found = check_all(journal.events, deadline=deadline, finished=finished, device=False)
+    return found + [line for check in LOG_CHECKS.values() for line in check(journal, log)]
