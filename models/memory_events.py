@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from models.arrays import Bytes, Flags, Words
 
 
@@ -110,6 +112,14 @@ class CallReturned:
     cpu_mapped: Flags
     cpu_pfn: Words
     cpu_order: Bytes
+
+    def __eq__(self, other: object) -> bool:
+        """By value, arrays too."""
+        if not isinstance(other, CallReturned):
+            return NotImplemented
+        return all(np.array_equal(own, its) for own, its in zip(vars(self).values(), vars(other).values(), strict=True))
+
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,11 @@ class TableWatch:
                 differing.append((first + (int(place) << PAGE_SHIFT), int(decoded.pfn[place]), int(pfn[place])))
         self._journal.add(TablesCompared(pasid, start, end, pages, tuple(differing)))
 
+    def compare_all(self) -> None:
+        """The same for everything that is bound."""
+        for pasid in list(self._roots):
+            self.compare(pasid, 0, LAST_BYTE + 1)
+
     def _happened(self, event: HostEventRecord) -> None:
         match event:
             case InvalidationStarted():

@@ -176,6 +176,8 @@ class ProgramMachine:
     def broken_rules(self, counters: dict[str, int]) -> list[str]:
         """Rules of the journal that do not hold, and counts of device and driver that disagree."""
         did = self.driver.counters
+        assert self.port.watch is not None
+        self.port.watch.compare_all()
         found = check_run(self.journal, self.device.log(), deadline=self.options.deadline)
         pairs = {
             "fault records": (counters[Register.COUNTER_RECORDS.name], did.records),

@@ -105,7 +105,9 @@ class ClosedLoop:
         assert not found, found[0]
 
     def findings(self, *, finished: bool = True) -> list[str]:
-        """What any of the rules finds in the journal."""
+        """What any of the invariants finds in the journal."""
+        assert self.device.watch is not None
+        self.device.watch.compare_all()
         return check_all(self.journal.events, deadline=self.options.deadline, finished=finished)
 
     def _space_of(self, pasid: int) -> MemoryMap | None:

@@ -21,6 +21,7 @@ from models.physical_memory import PhysicalMemory
 from models.registers import Register
 from models.structures import Access
 from models.table_watch import TableWatch
+from models.witness import Witness
 from tb.case import MemorySettings
 from tb.host_script import make_requests
 from tb.invariants import check_run
@@ -56,6 +57,7 @@ class DriverBench:
         self.driver = Driver(self.port, self.tables, self.format, options=options, journal=self.journal)
         self.port.watch = TableWatch(self.journal, self.tables, self.format, NO_WINDOW, self._space_of)
         self.mm = MemoryMap(self.port, self.frames, self.journal)
+        self.witness = Witness(self.mm)
 
     async def start(self, seed: int) -> None:
         """Switches the device on, binds the process, and lets the driver serve."""
@@ -103,6 +105,7 @@ class DriverBench:
                     await self.mm.madvise(start, length, Advice.MADV_DONTNEED)
             except HmmError as error:
                 assert error.errno == "ENOMEM", error
+            await self.witness.look(PLACE - PAGE_BYTES, PAGES + 2)
             await self.device.cycles(int(self.rng.integers(600)))
 
     async def finish(self, places: list[int]) -> None:
@@ -112,6 +115,8 @@ class DriverBench:
         await self.device.cycles(2 * self.options.poll)
         wrong = judge(self.device.requests[places], responses, grant_history(self.journal, PASID))
         assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
+        assert self.port.watch is not None
+        self.port.watch.compare_all()
         found = check_run(self.journal, self.device.log(), deadline=self.options.deadline)
         assert not found, found[0]
         await self.device.write_register(Register.COUNTER_LATCH, 1)

@@ -113,6 +113,8 @@ class RtlMachine:
 
     def findings(self, pasid: int | None = None, *, finished: bool = True) -> list[str]:
         """What the invariants find in journal and log, and the judge of grants in those that are released."""
+        assert self.port.watch is not None
+        self.port.watch.compare_all()
         found = check_run(self.journal, self.device.log(), deadline=self.options.deadline, finished=finished)
         if pasid is not None:
             asked = self.device.requests["pasid"] == pasid
