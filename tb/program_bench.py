@@ -28,7 +28,7 @@ from models.table_watch import TableWatch
 from tb.case import MemorySettings
 from tb.engine_port import EnginePort
 from tb.environment import hash_events
-from tb.invariants import check_run
+from tb.invariants import RtlRun, check_run
 from tb.live_device import LiveDevice
 from tb.program_lanes import RtlLanes
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -178,7 +178,7 @@ class ProgramMachine:
         did = self.driver.counters
         assert self.port.watch is not None
         self.port.watch.compare_all()
-        found = check_run(self.journal, self.device.log(), deadline=self.options.deadline)
+        found = check_run(RtlRun(self.journal, self.device.log(), self.window), deadline=self.options.deadline)
         pairs = {
             "fault records": (counters[Register.COUNTER_RECORDS.name], did.records),
             "I13: answers that found nobody": (counters[Register.COUNTER_IGNORED.name], 0),

@@ -24,7 +24,7 @@ from models.table_watch import TableWatch
 from models.witness import Witness
 from tb.case import MemorySettings
 from tb.host_script import make_requests
-from tb.invariants import check_run
+from tb.invariants import RtlRun, check_run
 from tb.live_device import LiveDevice
 from tb.records import Requests
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -117,7 +117,7 @@ class DriverBench:
         assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
         assert self.port.watch is not None
         self.port.watch.compare_all()
-        found = check_run(self.journal, self.device.log(), deadline=self.options.deadline)
+        found = check_run(RtlRun(self.journal, self.device.log(), NO_WINDOW), deadline=self.options.deadline)
         assert not found, found[0]
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         counters = self.driver.counters

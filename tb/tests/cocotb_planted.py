@@ -13,7 +13,7 @@ from cocotb.handle import SimHandleBase
 from models.arrays import PAGE_BYTES
 from models.driver import Driver
 from models.hmm import Advice, HmmError, MemoryMap, Prot
-from models.structures import Access
+from models.structures import Access, Reason
 from models.tests.page_kinds import PASID, PRIVATE
 from models.tests.planted_drivers import (
     AnswersBeforeCommit,
@@ -22,6 +22,7 @@ from models.tests.planted_drivers import (
     ForgetsDirty,
     ForgetsNone,
     InvalidatesWithoutFence,
+    KeepsReleased,
     ReplaysCancelled,
     WrongRangeEnd,
 )
@@ -45,8 +46,8 @@ PLANTED: dict[type[Driver], str] = {
     ),
     AnswersBeforeCommit: r"I7: the fault 0x[0-9a-f]+ at 0x[0-9a-f]+ was replayed before its slot grants access",
     InvalidatesWithoutFence: (
-        r"request \d+: [A-Z]+ 0x[0-9a-f]+ was granted 0x[0-9a-f]+ of memory 0 write (True|False) "
-        r"in cycles \d+ to \d+, allowed were \["
+        rf"I1: pfn 0x[0-9a-f]+ at {PAGE} of PASID 1 was in use in cycles \d+ to \d+, "
+        "after its invalidation was answered"
     ),
     WrongRangeEnd: STILL_GRANTS,
     ForgetsNone: STILL_GRANTS,
@@ -134,6 +135,36 @@ async def test_planted_mistake_is_found(dut: SimHandleBase, name: str) -> None:
             assert any(re.match(PLANTED[NAMES[name]], line) for line in found), found[0]
             return
     raise AssertionError(f"{name} was not found in {BOUTS} bouts")
+
+
+@cocotb.test()
+@cocotb.parametrize(name=[cocotb.Param(name, name) for name in ("Driver", "KeepsReleased")])
+async def test_planted_release(dut: SimHandleBase, name: str) -> None:
+    """
+    Stimulus: an address space ends, and the device asks once more; with the right driver, and with one that does not
+    let go.
+    Checking: with that one I18 is named, by the slots and by the translation in the log; else nothing is found.
+    Covers: PLANTED, I18
+    """
+    keeps = name == "KeepsReleased"
+    machine = RtlMachine(dut, 3, driver=KeepsReleased if keeps else Driver)
+    await machine.start()
+    mm = machine.space()
+    await machine.driver.bind(PASID, mm)
+    await mm.mmap(START, PAGES * PAGE_BYTES, flags=PRIVATE)
+    assert (await machine.ask(PASID, START, Access.WRITE)).writable
+    await mm.exit()
+    # The page is free by now: nothing is moved under the grant.
+    seen = await machine.ask(PASID, START, Access.WRITE)
+    found = machine.findings(finished=False)
+    if not keeps:
+        assert seen.reason is Reason.NO_CONTEXT and not found, found
+        return
+    assert seen.reason is Reason.NONE
+    assert any(re.match(rf"I18: the slot of {PAGE} of PASID 1 still grants access", line) for line in found), found
+    assert any(re.match(rf"I18: {PAGE} of PASID 1 was translated in cycle \d+, after the", line) for line in found), (
+        found
+    )
 
 
 @cocotb.test()

@@ -22,7 +22,7 @@ from models.tests.closed_loop import DEVICE_WINDOW, FOREIGN_WINDOW
 from models.tests.page_kinds import Seen
 from tb.case import MemorySettings
 from tb.host_script import make_requests
-from tb.invariants import check_run
+from tb.invariants import RtlRun, check_run
 from tb.live_device import LiveDevice
 from tb.records import Done
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -115,7 +115,9 @@ class RtlMachine:
         """What the invariants find in journal and log, and the judge of grants in those that are released."""
         assert self.port.watch is not None
         self.port.watch.compare_all()
-        found = check_run(self.journal, self.device.log(), deadline=self.options.deadline, finished=finished)
+        found = check_run(
+            RtlRun(self.journal, self.device.log(), self.window), deadline=self.options.deadline, finished=finished
+        )
         if pasid is not None:
             asked = self.device.requests["pasid"] == pasid
             asked &= (self.device.responses["done"] & Done.RELEASED) != 0
