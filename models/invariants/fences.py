@@ -31,9 +31,11 @@ def check_fence_waits(events: Events) -> list[str]:
         match event:
             case GrantGiven():
                 open_grants.add(event.number)
-                for at, command in taken[:fenced]:
+                for at, command in reversed(taken[:fenced]):
+                    if at < event.walked_at:
+                        break
                     mine = command.pasid in (None, event.pasid) and command.first <= event.va | (PAGE_BYTES - 1)
-                    if mine and page_of(event.va) <= command.last and event.walked_at < at:
+                    if mine and page_of(event.va) <= command.last:
                         found.append(
                             f"I14: {event.va:#x} of PASID {event.pasid} was granted after the fence behind its "
                             "invalidation, by a walk from before it"
