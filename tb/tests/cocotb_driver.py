@@ -113,12 +113,12 @@ class DriverBench:
         responses = (await self.device.answered(places)).copy()
         self.driver.stop()
         await self.device.cycles(2 * self.options.poll)
-        wrong = judge(self.device.requests[places], responses, grant_history(self.journal, PASID))
-        assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
         assert self.port.watch is not None
         self.port.watch.compare_all()
         found = check_run(RtlRun(self.journal, self.device.log(), NO_WINDOW), deadline=self.options.deadline)
         assert not found, found[0]
+        wrong = judge(self.device.requests[places], responses, grant_history(self.journal, PASID))
+        assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         counters = self.driver.counters
         assert await self.device.read_register(Register.COUNTER_RECORDS) == counters.records == self.port.taken
