@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened between host and device, as a list of events in their order; models/invariants.py judges it.
+"""What happened between host and device, as a list of events in their order; models/invariants/ judges it.
 
 An event's place in the list is its time: what comes later happened later. Source: docs/host.md, "The journal".
 """

@@ -2,7 +2,7 @@
 """Every grant of the event log against what the slots allowed, and when: the journal has the cycle of each event.
 
 A page may be used from the commit that stored its entry on, until an invalidation of it is answered or its context is
-forgotten: by then every grant of it must have been released. Source: docs/invariants.md, I1 and I20.
+forgotten: by then every grant of it must have been released. Source: docs/invariants.md, I1, I5 and I20.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from models.host_events import (
     SlotChanged,
 )
 from models.pages import Window
+from models.structures import Access
 from tb.grant_log import NEVER, grants_in
 from tb.records import Events
 
@@ -85,7 +86,10 @@ def allowed_pages(journal: Journal) -> dict[Key, list[Allowed]]:
 
 
 def wrong_grants(journal: Journal, log: Events, window: Window) -> list[str]:
-    """One line for each grant that no slot allowed: I1 if a slot once did, I20 if none of that context ever did."""
+    """One line for each grant that no slot allowed.
+
+    I1 if a slot did at another time, I5 if it allowed only reading, I20 if no slot of that context ever had the page.
+    """
     history = allowed_pages(journal)
     grants = grants_in(log)
     rows = grants.rows
@@ -93,19 +97,21 @@ def wrong_grants(journal: Journal, log: Events, window: Window) -> list[str]:
     pfn = (rows["pa"] >> np.uint64(PAGE_SHIFT)).astype(np.int64)
     pfn += np.where((extra >> np.uint64(MEMORY_SHIFT)) & np.uint64(1), window.base, 0)
     write = ((extra >> np.uint64(WRITE_SHIFT)) & np.uint64(1)) != 0
-    page = rows["va"] >> np.uint64(PAGE_SHIFT)
-    columns = (rows["pasid"], page, pfn, write, grants.given, grants.ended)
+    write |= np.isin(rows["code"], [Access.WRITE, Access.ATOMIC])
+    columns = (rows["pasid"], rows["va"] >> np.uint64(PAGE_SHIFT), pfn, write, grants.given, grants.ended)
     found = []
-    for pasid, number, has, writes, given, ended in zip(*(column.tolist() for column in columns), strict=True):
-        known = False
-        for entry in reversed(history.get((pasid, number), [])):
-            if entry.pfn == has and (entry.write or not writes):
-                known = True
-                if entry.begin <= given and (ended if ended != NEVER else given) <= entry.end:
-                    break
-        else:
-            place = f"pfn {has:#x} at {number << PAGE_SHIFT:#x} of PASID {pasid}"
-            until = "the end" if ended == NEVER else str(ended)
-            why = "after its invalidation was answered" if known else "which no slot of that context granted"
-            found.append(f"{'I1' if known else 'I20'}: {place} was in use in cycles {given} to {until}, {why}")
+    for pasid, page, has, writes, given, ended in zip(*(column.tolist() for column in columns), strict=True):
+        slots = [entry for entry in history.get((pasid, page), []) if entry.pfn == has]
+        fitting = [entry for entry in slots if entry.write or not writes]
+        last = given if ended == NEVER else ended
+        if any(entry.begin <= given and last <= entry.end for entry in fitting):
+            continue
+        place = f"pfn {has:#x} at {page << PAGE_SHIFT:#x} of PASID {pasid}"
+        until = "the end" if ended == NEVER else str(ended)
+        name, why = "I20", "which no slot of that context granted"
+        if fitting:
+            name, why = "I1", "after its invalidation was answered"
+        elif slots:
+            name, why = "I5", "for writing, which its slot did not grant"
+        found.append(f"{name}: {place} was in use in cycles {given} to {until}, {why}")
     return found

@@ -47,8 +47,13 @@ def check_stale_grants_of_log(run: RtlRun) -> list[str]:
     return [line for line in run.wrong_grants if line.startswith("I1:")]
 
 
+def check_permissions_of_log(run: RtlRun) -> list[str]:
+    """I5: no client is granted writing where its slot granted only reading."""
+    return [line for line in run.wrong_grants if line.startswith("I5:")]
+
+
 def check_foreign_grants_of_log(run: RtlRun) -> list[str]:
-    """I20: no client is granted a page, or writing to it, that no slot of its own context granted."""
+    """I20: no client is granted a page that no slot of its own context granted."""
     return [line for line in run.wrong_grants if line.startswith("I20:")]
 
 
@@ -100,6 +105,7 @@ def check_release_of_log(run: RtlRun) -> list[str]:
 
 LOG_CHECKS: dict[str, LogCheck] = {
     "I1": check_stale_grants_of_log,
+    "I5": check_permissions_of_log,
     "I13": check_answers_of_log,
     "I14": check_fences_of_log,
     "I18": check_release_of_log,

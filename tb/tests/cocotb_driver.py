@@ -117,15 +117,15 @@ class DriverBench:
         responses = (await self.device.answered(places)).copy()
         self.driver.stop()
         await self.device.cycles(2 * self.options.poll)
-        aborts = [*ABORTS, Reason.POISON] if self.options.answer is AnswerPolicy.AMDKFD else ABORTS
-        history = grant_history(self.journal, PASID)
-        wrong = judge(self.device.requests[places], responses, history, aborts=aborts)
-        assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
         assert self.port.watch is not None
         self.port.watch.compare_all()
         run = RtlRun(self.journal, self.device.log(), NO_WINDOW)
         found = check_run(run, deadline=self.options.deadline, promises=self.options.answer.promises)
         assert not found, found[0]
+        aborts = [*ABORTS, Reason.POISON] if self.options.answer is AnswerPolicy.AMDKFD else ABORTS
+        history = grant_history(self.journal, PASID)
+        wrong = judge(self.device.requests[places], responses, history, aborts=aborts)
+        assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         counters = self.driver.counters
         assert await self.device.read_register(Register.COUNTER_RECORDS) == counters.records == self.port.taken

@@ -146,8 +146,9 @@ def test_invariants_of_log_clean(rows: list[Row], slot: Meaning) -> None:
         (
             grant(101, 150),
             READS,
-            "I20",
-            "I20: pfn 0x7 at 0x5000 of PASID 1 was in use in cycles 101 to 150, which no slot of that context granted",
+            "I5",
+            "I5: pfn 0x7 at 0x5000 of PASID 1 was in use in cycles 101 to 150, for writing, which its slot did not "
+            "grant",
         ),
         (
             grant(130, 140, pfn=7, memory=1),
@@ -162,7 +163,7 @@ def test_invariants_of_log_broken(rows: list[Row], slot: Meaning, name: str, lin
     """
     Stimulus: the shortest log that breaks each.
     Checking: only that one is found, and its line.
-    Covers: INVARIANTS, I1, I13, I14, I20
+    Covers: INVARIANTS, I1, I5, I13, I14, I20
     """
     assert found(rows, slot) == {name: [line]}
 
@@ -185,4 +186,4 @@ def test_invariants_of_log_every_check_is_seen() -> None:
     Covers: INVARIANTS
     """
     checks: dict[str, Callable[[RtlRun], list[str]]] = LOG_CHECKS
-    assert set(checks) == {"I1", "I13", "I14", "I18", "I20"}
+    assert set(checks) == {"I1", "I5", "I13", "I14", "I18", "I20"}
