@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from models.device_port import DevicePort
 from models.device_tables import DeviceTables
 from models.driver.answering import Answer, Answering
 from models.driver.batch import LEAF_BYTES, PageFault, first_range, page_of
+from models.driver.context import DeviceContext, Work
 from models.driver.device_memory import DeviceMemory
 from models.driver.dirty import writable_pages
 from models.driver.fitting import fits, permitted, require_no_loss
@@ -34,9 +34,9 @@ from models.hmm.fault import FaultResult, handle_mm_fault
 from models.hmm.frames import DevicePagemap
 from models.hmm.memory_map import MemoryMap
 from models.hmm.mirror import hmm_mirror_register, hmm_mirror_unregister
-from models.hmm.notifiers import LAST_BYTE, MmuNotifierRange
+from models.hmm.notifiers import LAST_BYTE
 from models.hmm.page_table import EntryKind
-from models.hmm.range import HmmRange, range_in_format
+from models.hmm.range import range_in_format
 from models.hmm.vma import Vma
 from models.hmm.walk import hmm_vma_fault, hmm_vma_range_done
 from models.host_events import (
@@ -52,33 +52,6 @@ from models.preemption import Lock
 from models.structures import Reason
 
 DEFAULT_OPTIONS = DriverOptions()
-
-
-@dataclass(eq=False)
-class Work:
-    """One range under service: its faults, its staging array, and the part of that which HMM fills."""
-
-    context: DeviceContext
-    faults: list[PageFault]
-    staging: int
-    hmm_range: HmmRange
-
-
-class DeviceContext:
-    """One address space on the device (models.hmm.mirror.HmmMirror)."""
-
-    def __init__(self, driver: Driver, pasid: int, mm: MemoryMap) -> None:
-        self.driver = driver
-        self.pasid = pasid
-        self.mm = mm
-
-    async def sync_cpu_device_pagetables(self, update: MmuNotifierRange) -> None:
-        """The device uses nothing of the range when this returns."""
-        await self.driver.invalidate(self, update.start, update.end)
-
-    async def release(self) -> None:
-        """The address space ends."""
-        await self.driver.forget(self)
 
 
 class Driver:
