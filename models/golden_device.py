@@ -21,7 +21,16 @@ from models.fault_records import FaultRecord
 from models.formats import EntryFormat
 from models.golden_faults import FaultBuffer
 from models.golden_translations import IMMEDIATE_REASONS, Translation, Translations
-from models.host_events import Accessed, AnswerKind, Journal
+from models.host_events import (
+    Accessed,
+    AnswerKind,
+    FenceCompleted,
+    FenceTaken,
+    GrantEnded,
+    GrantGiven,
+    InvalidateTaken,
+    Journal,
+)
 from models.host_scheduler import Scheduler, SchedulerEvent
 from models.pages import Window
 from models.physical_memory import Owner, PhysicalMemory
@@ -60,18 +69,20 @@ class DeviceReset(Exception):
 
 @dataclass(eq=False)
 class Grant:
-    """A translation in a client's hands, until it is released."""
+    """A translation in a client's hands, until it is released. `number` tells it apart in the journal."""
 
     translation: Translation
+    number: int = 0
 
 
 @dataclass(eq=False)
 class _Fence:
-    """A fence that waits aside for the grants that were open when it was taken."""
+    """A fence that waits aside for the grants that were open when it was taken. `number`: how many came before it."""
 
     address: int
     value: int
     grants: set[Grant]
+    number: int
 
 
 class GoldenDevice:
@@ -113,6 +124,8 @@ class GoldenDevice:
             slots=settings.fault_slots,
         )
         self._grants: set[Grant] = set()
+        self._grants_given = 0
+        self._fences_taken = 0
         self._commands: deque[Words] = deque()
         self._commands_taken = scheduler.event()
         self._fences: deque[_Fence] = deque()
@@ -204,7 +217,7 @@ class GoldenDevice:
             self._expect_no_reset(resets)
             translation = self._translations.remembered(pasid, va, access)
             if translation is not None:
-                return self._grant(access, translation)
+                return self._grant(pasid, va, access, translation)
             slot = await self.faults.reserve()
             if resets != self._resets:
                 # The place was taken after the reset.
@@ -215,7 +228,7 @@ class GoldenDevice:
             if translation is not None:
                 self.faults.give_back(slot)
                 self._translations.remember(pasid, va, translation)
-                return self._grant(access, translation)
+                return self._grant(pasid, va, access, translation)
             if access is Access.PREFETCH:
                 self.faults.give_back(slot)
                 raise DeviceAbort(reason)
@@ -231,7 +244,9 @@ class GoldenDevice:
 
     def release(self, grant: Grant) -> None:
         """End a grant."""
-        self._grants.discard(grant)
+        if grant in self._grants:
+            self._grants.discard(grant)
+            self.journal.add(GrantEnded(grant.number))
         self._work.set()
 
     async def read(self, pasid: int, va: int) -> int:
@@ -303,10 +318,12 @@ class GoldenDevice:
         if resets != self._resets:
             raise DeviceReset
 
-    def _grant(self, access: Access, translation: Translation) -> Grant:
-        grant = Grant(translation)
+    def _grant(self, pasid: int, va: int, access: Access, translation: Translation) -> Grant:
+        self._grants_given += 1
+        grant = Grant(translation, self._grants_given)
         if access is not Access.PREFETCH:
             self._grants.add(grant)
+            self.journal.add(GrantGiven(grant.number, pasid, va, translation.walked_at))
         return grant
 
     async def _walk(self, pasid: int, va: int, access: Access) -> tuple[Reason, Translation | None]:
@@ -327,15 +344,17 @@ class GoldenDevice:
         pasid, first, last = fields["pasid"], fields["first"], fields["last"]
         match fields["opcode"]:
             case Opcode.INVALIDATE:
-                self._translations.forget(None if fields["all_contexts"] else pasid, first, last)
+                self._forget(None if fields["all_contexts"] else pasid, first, last)
             case Opcode.INVALIDATE_CONTEXT:
-                self._translations.forget(None if fields["all_contexts"] else pasid, 0, LAST_ADDRESS)
+                self._forget(None if fields["all_contexts"] else pasid, 0, LAST_ADDRESS)
             case Opcode.FENCE:
-                self._fences.append(_Fence(first, last, set(self._grants)))
+                self._fences_taken += 1
+                self.journal.add(FenceTaken(self._fences_taken))
+                self._fences.append(_Fence(first, last, set(self._grants), self._fences_taken))
             case Opcode.BIND:
                 pass  # Context entries are never remembered apart from what was found through them.
             case Opcode.UNBIND:
-                self._translations.forget(pasid, 0, LAST_ADDRESS)
+                self._forget(pasid, 0, LAST_ADDRESS)
                 self.faults.unbind(pasid)
             case Opcode.REPLAY_ALL:
                 self.faults.replay_all()
@@ -346,8 +365,13 @@ class GoldenDevice:
             case other:
                 raise UserError(f"Send the golden device only commands that it serves: {other} is none.")
 
+    def _forget(self, pasid: int | None, first: int, last: int) -> None:
+        self._translations.forget(pasid, first, last)
+        self.journal.add(InvalidateTaken(pasid, first, last))
+
     def _complete_fence(self) -> None:
         fence = self._fences.popleft()
+        self.journal.add(FenceCompleted(fence.number))
         self._memory.write_words(fence.address, [fence.value], shadow=False)
         self._fence_done.set()
 

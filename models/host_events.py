@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened between host and device, as a list of events in their order; models/invariants.py judges it.
+"""What happened between host and device, as a list of events in their order; models/invariants/ judges it.
 
 An event's place in the list is its time: what comes later happened later. Source: docs/host.md, "The journal".
 """
@@ -10,6 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from models.memory_events import (
+    CallReturned,
+    ErrorAsked,
+    IntervalsEnded,
+    IntervalsTold,
+    Looked,
+    NotifierInserted,
+    NotifierTold,
+    ReadAsked,
+    ReadBegun,
+    SpaceReleased,
+)
 from models.structures import Access
 
 
@@ -31,11 +43,14 @@ class CpuMapping:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a live slot grants: nothing unless `valid`."""
+    """What a live slot grants: nothing unless `valid`. `order`: of the block that it promises, where the directory
+    entry vouches for it.
+    """
 
     valid: bool
     pfn: int = 0
     write: bool = False
+    order: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,8 +197,97 @@ class Accessed:
     walked_at: int
 
 
+@dataclass(frozen=True)
+class ContextForgotten:
+    """The driver has taken a context away: the device uses nothing of it any more."""
+
+    pasid: int
+
+
+@dataclass(frozen=True)
+class WritableTaken:
+    """A slot that granted writing to `pfn` was taken away. `dirty`: whether the page is marked as written by now."""
+
+    pasid: int
+    va: int
+    pfn: int
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class TablesCompared:
+    """The slots of a context in [start, end) beside the CPU's page table: `pages` have a page in both.
+
+    `differing`: (address, pfn of the slot, pfn of the CPU) of those where it is not the same.
+    """
+
+    pasid: int
+    start: int
+    end: int
+    pages: int
+    differing: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class InvalidateTaken:
+    """The device took a command to forget the bytes `first` to `last` of a context (None: of all)."""
+
+    pasid: int | None
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class FenceTaken:
+    """The device took fence `number`."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class FenceCompleted:
+    """Fence `number` is complete."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class GrantGiven:
+    """A client has grant `number` of a page; `walked_at`: how many events came before its walk."""
+
+    number: int
+    pasid: int
+    va: int
+    walked_at: int
+
+
+@dataclass(frozen=True)
+class GrantEnded:
+    """The client has given grant `number` back."""
+
+    number: int
+
+
 HostEventRecord = (
-    InvalidationStarted
+    SpaceReleased
+    | ContextForgotten
+    | WritableTaken
+    | TablesCompared
+    | IntervalsTold
+    | IntervalsEnded
+    | NotifierInserted
+    | NotifierTold
+    | ReadAsked
+    | ReadBegun
+    | Looked
+    | CallReturned
+    | ErrorAsked
+    | InvalidateTaken
+    | FenceTaken
+    | FenceCompleted
+    | GrantGiven
+    | GrantEnded
+    | InvalidationStarted
     | InvalidationAnswered
     | InvalidationEnded
     | RangeBegun
@@ -208,17 +312,20 @@ def _no_time() -> int:
 
 @dataclass
 class Journal:
-    """The events so far, and the time of each as `clock` told it."""
+    """The events so far, and the time of each as `clock` told it. `listeners` are called behind each new event."""
 
     clock: Callable[[], int] = _no_time
     events: list[HostEventRecord] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     invalidations: int = 0
+    listeners: list[Callable[[HostEventRecord], None]] = field(default_factory=list)
 
     def add(self, event: HostEventRecord) -> None:
         """Append an event."""
         self.events.append(event)
         self.times.append(self.clock())
+        for listener in self.listeners:
+            listener(event)
 
     def next_invalidation(self) -> int:
         """A number for a new invalidation."""

@@ -195,6 +195,17 @@ def races(pairs: tuple[str, ...], seed: int, flavour: str, jobs: int, at: str | 
         sys.exit(EXIT_FAILED)
 
 
+@commands.command("hmm-tests")
+@click.argument("name", required=False)
+@click.option("--build", "flavour", default="fast", show_default=True, help="fast or checked.")
+def hmm_tests(name: str | None, flavour: str) -> None:
+    """The scenarios of the kernel's own test of HMM, all or those with NAME in their names, on both devices."""
+    from sim.hmm_tests import run_hmm_tests
+
+    if not run_hmm_tests(name, flavour):
+        sys.exit(EXIT_FAILED)
+
+
 @commands.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Another file than the one in docs/.")

@@ -21,6 +21,7 @@ INVARIANTS: dict[str, str] = {
     "I12": "Progress: everything that was asked for is done in bounded time.",
     "I13": "One answer: every request is answered exactly once.",
     "I14": "A fence is complete only when every grant that was open when it was taken has been released.",
+    "I15": "Any invalidation is harmless: of holes, twice, in part, of everything: it is taken and counted once.",
     "I20": "Isolation: one address space never sees or changes translations of another.",
     "ANSWER": "An answer says what the tables say, in every field.",
     "REASON": "The reason is the first that applies in the order of the contract.",

@@ -20,12 +20,15 @@ _IDS = 256
 
 @dataclass(frozen=True)
 class Grants:
-    """n grants by holder and time: client, id uint8[n]; `given`, `ended` int64[n], cycles; NEVER: not ended yet."""
+    """n grants by holder and time: client, id uint8[n]; `given`, `ended` int64[n], cycles; NEVER: not ended yet; `rows`
+    EVENT_DTYPE[n], the responses that gave them.
+    """
 
     client: NDArray[np.uint8]
     id: NDArray[np.uint8]
     given: NDArray[np.int64]
     ended: NDArray[np.int64]
+    rows: Events
 
 
 def grants_in(events: Events) -> Grants:
@@ -39,7 +42,7 @@ def grants_in(events: Events) -> Grants:
     begins = rows["kind"] == EventKind.TRANSLATION
     ends_next = np.append((holder[1:] == holder[:-1]) & ~begins[1:], False)
     ended = np.where(ends_next, np.append(cycle[1:], NEVER), NEVER)[begins]
-    return Grants(rows["client"][begins], rows["id"][begins], cycle[begins], ended)
+    return Grants(rows["client"][begins], rows["id"][begins], cycle[begins], ended, rows[begins])
 
 
 def overtaken_grants(events: Events) -> list[str]:

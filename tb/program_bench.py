@@ -14,7 +14,6 @@ import cocotb
 import numpy as np
 from cocotb.handle import SimHandleBase
 
-from models import invariants
 from models.arrays import PAGE_BYTES, PAGE_SHIFT
 from models.device_tables import DeviceTables
 from models.driver import Driver, DriverOptions
@@ -29,6 +28,7 @@ from models.table_watch import TableWatch
 from tb.case import MemorySettings
 from tb.engine_port import EnginePort
 from tb.environment import hash_events
+from tb.invariants import RtlRun, check_run
 from tb.live_device import LiveDevice
 from tb.program_lanes import RtlLanes
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -176,20 +176,14 @@ class ProgramMachine:
 
     def broken_rules(self, counters: dict[str, int]) -> list[str]:
         """Rules of the journal that do not hold, and counts of device and driver that disagree."""
-        events, did = self.journal.events, self.driver.counters
-        found = [
-            *invariants.check_no_install_in_window(events),
-            *invariants.check_fresh_commit(events),
-            *invariants.check_permissions(events),
-            *invariants.check_no_page_no_grant(events),
-            *invariants.check_answer_after_commit(events),
-            *invariants.check_isolation(events),
-            *invariants.check_no_hasty_cancel(events, self.options.deadline),
-        ]
+        did = self.driver.counters
+        assert self.port.watch is not None
+        self.port.watch.compare_all()
+        found = check_run(RtlRun(self.journal, self.device.log(), self.window), deadline=self.options.deadline)
         pairs = {
             "fault records": (counters[Register.COUNTER_RECORDS.name], did.records),
-            "answers that found nobody": (counters[Register.COUNTER_IGNORED.name], 0),
-            "answers": (did.replays + did.cancels, did.records - did.reports - did.stale_records),
+            "I13: answers that found nobody": (counters[Register.COUNTER_IGNORED.name], 0),
+            "I13: answers": (did.replays + did.cancels, did.records - did.reports - did.stale_records),
             "calls": (self.replay.calls_made, len(self.plan.calls)),
         }
         found += [f"{what}: {came}, expected {wanted}" for what, (came, wanted) in pairs.items() if came != wanted]

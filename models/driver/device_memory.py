@@ -30,9 +30,15 @@ class DeviceMemory:
         """The pfns of its pages."""
         return self._pagemap.window if self._pagemap is not None else NO_WINDOW
 
-    async def take(self, mm: MemoryMap, start: int, end: int) -> int:
+    @property
+    def pagemap(self) -> DevicePagemap | None:
+        """The memory as the kernel knows it, None if there is none."""
+        return self._pagemap
+
+    async def take(self, mm: MemoryMap, start: int, end: int, *, fill: bool = False) -> int:
         """Move the pages of [start, end), which must lie in one area, into device memory; returns how many moved.
 
+        `fill`: where nothing is, or only zeros, the device gets a page of zeros, which counts too.
         Errors: UserError if the device has no memory; HmmError EFAULT if nothing is mapped there, or as migrate_vma().
         """
         if self._pagemap is None:
@@ -46,7 +52,25 @@ class DeviceMemory:
             async def copy(pfns: list[int]) -> dict[int, int]:
                 return _copy(mm.frames, pfns, pool)
 
-            return await migrate_vma(mm, vma, start, end, lambda entry: entry.kind is EntryKind.PRESENT, copy)
+            return await migrate_vma(
+                mm,
+                vma,
+                start,
+                end,
+                lambda entry: entry.kind is EntryKind.PRESENT,
+                copy,
+                new_page=pool.allocate if fill else None,
+            )
+
+    async def evict(self, frames: Frames) -> None:
+        """Give all pages back to the host (nouveau_dmem_evict_chunk()). Errors: as migrate_to_ram()."""
+        first, end = self.window.base, self.window.base + self.window.count
+        for mm in list(frames.spaces):
+            async with mm.mmap_lock.read():
+                for va in mm.page_table.find_pfns(first, end, (EntryKind.DEVICE_PRIVATE,)):
+                    vma = mm.vmas.find(va)
+                    if vma is not None:
+                        await self.migrate_to_ram(mm, vma, va)
 
     async def migrate_to_ram(self, mm: MemoryMap, vma: Vma, page: int) -> None:
         """Give one page back to the host (dev_pagemap_ops.migrate_to_ram). The mmap lock is held for reading.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +18,9 @@ from models.device_port import DevicePort
 from models.device_tables import DeviceTables
 from models.driver.answering import Answer, Answering
 from models.driver.batch import LEAF_BYTES, PageFault, first_range, page_of
+from models.driver.context import DeviceContext, Work
 from models.driver.device_memory import DeviceMemory
+from models.driver.dirty import writable_pages
 from models.driver.fitting import fits, permitted, require_no_loss
 from models.driver.live_tables import LiveTables
 from models.driver.options import CommitPolicy, DriverCounters, DriverOptions
@@ -33,43 +34,24 @@ from models.hmm.fault import FaultResult, handle_mm_fault
 from models.hmm.frames import DevicePagemap
 from models.hmm.memory_map import MemoryMap
 from models.hmm.mirror import hmm_mirror_register, hmm_mirror_unregister
-from models.hmm.notifiers import MmuNotifierRange
+from models.hmm.notifiers import LAST_BYTE
 from models.hmm.page_table import EntryKind
-from models.hmm.range import HmmRange, range_in_format
+from models.hmm.range import range_in_format
 from models.hmm.vma import Vma
 from models.hmm.walk import hmm_vma_fault, hmm_vma_range_done
-from models.host_events import AnswerKind, CommitBegun, CommitEnded, ContextBound, Journal, RangeBegun
+from models.host_events import (
+    AnswerKind,
+    CommitBegun,
+    CommitEnded,
+    ContextBound,
+    ContextForgotten,
+    Journal,
+    RangeBegun,
+)
 from models.preemption import Lock
 from models.structures import Reason
 
 DEFAULT_OPTIONS = DriverOptions()
-
-
-@dataclass(eq=False)
-class Work:
-    """One range under service: its faults, its staging array, and the part of that which HMM fills."""
-
-    context: DeviceContext
-    faults: list[PageFault]
-    staging: int
-    hmm_range: HmmRange
-
-
-class DeviceContext:
-    """One address space on the device (models.hmm.mirror.HmmMirror)."""
-
-    def __init__(self, driver: Driver, pasid: int, mm: MemoryMap) -> None:
-        self.driver = driver
-        self.pasid = pasid
-        self.mm = mm
-
-    async def sync_cpu_device_pagetables(self, update: MmuNotifierRange) -> None:
-        """The device uses nothing of the range when this returns."""
-        await self.driver.invalidate(self, update.start, update.end)
-
-    async def release(self) -> None:
-        """The address space ends."""
-        await self.driver.forget(self)
 
 
 class Driver:
@@ -137,9 +119,12 @@ class Driver:
         async with self._service_lock, self.lock:
             if self.contexts.get(context.pasid) is not context:
                 return False
+            written = writable_pages(self.tables, self.decoded, context.pasid, 0, LAST_BYTE)
             await self.tables.unbind(context.pasid)
+            self.mark_dirty(context, written)
             self.answering.unbound(context.pasid)
             del self.contexts[context.pasid]
+            self.journal.add(ContextForgotten(context.pasid))
         return True
 
     async def run(self) -> None:
@@ -395,10 +380,12 @@ class Driver:
                 return
             self.counters.invalidations += 1
             await self.port.pause("driver: invalidate locked")
+            written = writable_pages(self.tables, self.decoded, context.pasid, start, end)
             if await self.clear(context, start, end):
                 await self.port.pause("driver: entries cleared")
                 await self.invalidate_device(context, start, end)
                 await self.port.pause("driver: fence complete")
+                self.mark_dirty(context, written)
             self.answering.invalidated(context.pasid, start, end)
         await self.port.pause("driver: invalidate unlocked")
 
@@ -410,6 +397,10 @@ class Driver:
         """Let the device forget, and wait until it has. The lock is held."""
         await self.tables.invalidate(context.pasid, start, end - 1)
         self.counters.fences = self.tables.fences
+
+    def mark_dirty(self, context: DeviceContext, pages: Words) -> None:
+        """The device can write these pages no more, and may have written them (as ib_umem_odp_unmap_dma_pages())."""
+        context.mm.frames.mark_dirty(pages)
 
     def decoded(self, words: Words) -> Decoded:
         """What the device makes of entries."""

@@ -38,6 +38,7 @@ async def handle_mm_fault(mm: MemoryMap, vma: Vma, va: int, *, write: bool, may_
     promise that the entry fits: a write may need a second fault.
     """
     page = va & PAGE_MASK
+    mm.faults_begun += 1
     await mm.host.pause("fault: begin")
     if write and VmFlags.VM_WRITE not in vma.flags:
         return FaultResult.SIGSEGV

@@ -203,7 +203,8 @@ class Frames:
     `migrations`, the pages that are being moved, each with the event of its arrival; `huge_pools`, the huge pages that
     were set aside, by their size in bytes; `folios`, the first pfns of 2 MiB pages that were not split; `shared_once`,
     pages that somebody else may have had, so that they do not become writable without a fault; `fills`, the byte that
-    a page is known to be full of; `merged`, pages that stand for all that are full of one byte, with that byte.
+    a page is known to be full of; `merged`, pages that stand for all that are full of one byte, with that byte;
+    `dirty`, pages that a device may have written since they were clean (set_page_dirty()).
     """
 
     def __init__(self, memory: PhysicalMemory, limit: int | None = None) -> None:
@@ -228,6 +229,19 @@ class Frames:
         self._swap: dict[object, Words] = {}
         self.fills: dict[int, int] = {}
         self.merged: dict[int, int] = {}
+        self.dirty: set[int] = set()
+
+    def mark_dirty(self, pfns: Words) -> None:
+        """Somebody other than the CPU may have written the pages uint64[n] (set_page_dirty())."""
+        self.dirty.update(pfns.tolist())
+
+    def is_dirty(self, pfn: int) -> bool:
+        """Whether the page was marked since it was clean or handed out."""
+        return pfn in self.dirty
+
+    def clean(self, pfn: int) -> None:
+        """The page was written back (clear_page_dirty_for_io())."""
+        self.dirty.discard(pfn)
 
     def allocate_huge(self) -> int:
         """The first pfn of a 2 MiB page of system memory. Errors: HmmError ENOMEM."""
@@ -306,6 +320,8 @@ class Frames:
         """One reference less to each of the pages uint64[n], of whatever memory. Errors: as FramePool.drop()."""
         for pool, part in self._by_pool(pfns):
             pool.drop(part)
+            if self.dirty:
+                self.dirty -= {pfn for pfn in part.tolist() if pfn in self.dirty and not pool.references(pfn)}
 
     def references(self, pfn: int) -> int:
         """Number of references to a page."""

@@ -27,6 +27,7 @@ from models.hmm.page_table import EntryFlags, EntryKind, PageTable
 from models.hmm.system_calls import Advice, MapFlags, Prot, RemapFlags, page_up, protection_flags
 from models.hmm.vma import Backing, SharedObject, Vma, VmaList, VmFlags
 from models.host_events import Journal
+from models.memory_events import SpaceReleased
 from models.preemption import Preemption, ReadWriteLock
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class MemoryMap:
     """One address space (struct mm_struct).
 
     Attributes: `number` tells address spaces apart; `vmas`; `page_table`; `mmap_lock`; `open_invalidations`, those that
-    were started and have not ended; `intervals`, the interval notifiers; `hmm`, set once a device mirrors the space;
-    `journal`, what happened; `rules`, the kernel's; `undecided`, who is asked what no address space knows (no by
-    default).
+    were started and have not ended; `invalidations_begun`, `faults_begun`: how many so far; `intervals`, the interval
+    notifiers; `hmm`, set once a device mirrors the space; `journal`, what happened; `rules`, the kernel's; `undecided`,
+    who is asked what no address space knows (no by default).
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class MemoryMap:
         self.open_invalidations: list[MmuNotifierRange] = []
         self.brk_end = HEAP_START
         self.hmm: Hmm | None = None
-        self.intervals = IntervalNotifiers(host)
+        self.intervals = IntervalNotifiers(host, journal=self.journal, space=self.number)
+        self.invalidations_begun = 0
+        self.faults_begun = 0
         self.undecided: Callable[[Undecided, int], bool] = lambda question, va: False
         self._notifiers: list[MmuNotifier] = []
         frames.spaces.append(self)
@@ -97,6 +100,7 @@ class MemoryMap:
         told: list[MmuNotifier] = []
         if blockable:
             await self.host.pause("mm: invalidate start")
+        self.invalidations_begun += 1
         self.open_invalidations.append(update)
         if not await self.intervals.begin(update):
             self.open_invalidations.remove(update)
@@ -221,6 +225,7 @@ class MemoryMap:
         await self.intervals.release(self)
         for notifier in list(self._notifiers):
             await notifier.release(self)
+        self.journal.add(SpaceReleased(self.number))
         async with self.mmap_lock.write():
             await unmap_everything(self)
         self.frames.spaces.remove(self)

@@ -12,6 +12,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from models.hmm.errors import HmmError
+from models.host_events import Journal
+from models.memory_events import IntervalsEnded, IntervalsTold, NotifierInserted, NotifierTold, ReadAsked, ReadBegun
 
 if TYPE_CHECKING:
     from models.hmm.memory_map import MemoryMap
@@ -90,6 +92,8 @@ class MmuIntervalNotifier:
     seq: int = 0
     inserted: bool = False
     """Whether it is told of invalidations (or waits for its turn to be)."""
+    number: int = 0
+    """Tells the notifiers of one address space apart in a journal."""
 
     def set_seq(self, cur_seq: int) -> None:
         """The range is being invalidated (mmu_interval_set_seq()); under the lock that read_retry() is called under.
@@ -108,8 +112,12 @@ class IntervalNotifiers:
     that is open ends, nested and overlapping ones share it. What is inserted or removed meanwhile waits for that end.
     """
 
-    def __init__(self, host: Preemption, seq: int = 2) -> None:
+    def __init__(self, host: Preemption, seq: int = 2, *, journal: Journal | None = None, space: int = 0) -> None:
+        """`journal` is told what happens, with the number of the address space."""
         self.seq = seq
+        self._journal = journal if journal is not None else Journal()
+        self._space = space
+        self._numbers = 0
         self.active = 0
         self._host = host
         self._tree: list[MmuIntervalNotifier] = []
@@ -131,6 +139,12 @@ class IntervalNotifiers:
         if notifier.inserted:
             raise RuntimeError("the notifier is inserted already")
         notifier.inserted = True
+        self._numbers += 1
+        notifier.number = self._numbers
+        self._insert(notifier)
+        self._journal.add(NotifierInserted(self._space, notifier.number, notifier.seq, self.seq))
+
+    def _insert(self, notifier: MmuIntervalNotifier) -> None:
         # What is open now may have passed this range already, so the notifier begins as one that is being invalidated;
         # else with a sequence that is odd and long past.
         if not self.active:
@@ -172,8 +186,10 @@ class IntervalNotifiers:
         if told:
             self.seq |= 1
         cur_seq = self.seq
+        self._journal.add(IntervalsTold(self._space, len(told), self.seq))
         for notifier in told:
             if await notifier.invalidate(notifier, update, cur_seq):
+                self._journal.add(NotifierTold(self._space, notifier.number, cur_seq, notifier.seq))
                 continue
             if update.blockable:
                 raise RuntimeError("a notifier refused an invalidation that may wait")
@@ -187,8 +203,10 @@ class IntervalNotifiers:
             raise RuntimeError("an invalidation ended that did not begin")
         self.active -= 1
         if self.active or not self.invalidating:
+            self._journal.add(IntervalsEnded(self._space, self.seq))
             return
         self.seq += 1
+        self._journal.add(IntervalsEnded(self._space, self.seq))
         for notifier in self._deferred:
             if notifier.inserted:
                 self._tree.append(notifier)
@@ -209,8 +227,10 @@ class IntervalNotifiers:
         It may be lost by the time this returns: read_retry() tells.
         """
         seq = notifier.seq
+        self._journal.add(ReadAsked(self._space, notifier.number, seq, self.seq))
         if seq == self.seq:
             await self._wait_while(seq)
+        self._journal.add(ReadBegun(self._space, notifier.number, seq))
         return seq
 
     def read_retry(self, notifier: MmuIntervalNotifier, seq: int) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from models.arrays import PAGE_BYTES, Words
 from models.errors import UserError
 from models.formats import EntryFormat
+from models.hmm.call_record import WatchedLook, effective_requests, record_call
 from models.hmm.dialect import PRESENT_CALL
 from models.hmm.errors import HmmError
 from models.hmm.frames import DevicePagemap
@@ -87,4 +88,11 @@ async def hmm_range_fault(mm: MemoryMap, hmm_range: NotifiedRange) -> None:
 
     own = hmm_range.dev_private_owner.window if hmm_range.dev_private_owner is not None else None
     viewer = Viewer(hmm_range.words(), PRESENT_CALL, mm.frames.zero_pfn, own, mm.rules.foreign_memory_faults)
-    await PageWalk(mm, hmm_range.start, hmm_range.hmm_pfns, viewer, fault=True, still_good=still_good).run()
+    asked = effective_requests(mm, hmm_range.start, viewer.words.requests(hmm_range.hmm_pfns))
+    walk = PageWalk(mm, hmm_range.start, hmm_range.hmm_pfns, viewer, fault=True, still_good=still_good)
+    if asked.fault.any():
+        await walk.run()
+    else:
+        await WatchedLook(mm, walk, hmm_range.start, hmm_range.end)
+    if not mm.intervals.read_retry(hmm_range.notifier, hmm_range.notifier_seq):
+        record_call(mm, hmm_range.start, asked, viewer.words, hmm_range.hmm_pfns)

@@ -8,13 +8,16 @@ ends with EPERM, an invalidated range keeps its words. Source: docs/host.md, "As
 
 from __future__ import annotations
 
+import numpy as np
+
 from models.arrays import PAGE_BYTES
+from models.hmm.call_record import WatchedLook, effective_requests, record_call
 from models.hmm.dialect import CALLS_OF_2018
 from models.hmm.errors import HmmError
 from models.hmm.look import Viewer
 from models.hmm.mirror import Hmm
 from models.hmm.page_walk import PageWalk
-from models.hmm.range import HmmRange
+from models.hmm.range import HmmRange, Requests
 from models.hmm.vma import VmFlags
 
 
@@ -26,7 +29,11 @@ async def hmm_vma_get_pfns(hmm_range: HmmRange) -> None:
     EPERM (the area may not be read: all entries NONE). Then the range is not tracked.
     """
     hmm, viewer = _begin(hmm_range)
-    await PageWalk(hmm.mm, hmm_range.start, hmm_range.pfns, viewer, fault=False).run()
+    walk = PageWalk(hmm.mm, hmm_range.start, hmm_range.pfns, viewer, fault=False)
+    await WatchedLook(hmm.mm, walk, hmm_range.start, hmm_range.end)
+    if hmm_range.valid:
+        nothing = np.zeros(hmm_range.pages, dtype=np.bool_)
+        record_call(hmm.mm, hmm_range.start, Requests(nothing, nothing, nothing), viewer.words, hmm_range.pfns)
 
 
 async def hmm_vma_fault(hmm_range: HmmRange, block: bool) -> None:
@@ -44,6 +51,7 @@ async def hmm_vma_fault(hmm_range: HmmRange, block: bool) -> None:
     hmm, viewer = _begin(hmm_range)
     await hmm.mm.host.pause("hmm: range tracked")
     walk = PageWalk(hmm.mm, hmm_range.start, hmm_range.pfns, viewer, fault=True, block=block)
+    asked = effective_requests(hmm.mm, hmm_range.start, viewer.words.requests(hmm_range.pfns))
     try:
         await walk.run()
     except HmmError as error:
@@ -52,6 +60,8 @@ async def hmm_vma_fault(hmm_range: HmmRange, block: bool) -> None:
             hmm_range.pfns[(error.va - hmm_range.start) // PAGE_BYTES] = viewer.words.error
         hmm.untrack(hmm_range)
         raise
+    if hmm_range.valid:
+        record_call(hmm.mm, hmm_range.start, asked, viewer.words, hmm_range.pfns)
 
 
 def hmm_vma_range_done(hmm_range: HmmRange) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host thread that disturbs a program's address space without changing what is in it.
+"""A host thread that disturbs a program's address space without changing what is in it, and looks at it afterwards.
 
 It moves pages to device memory and back, and forks children that end: invalidations race the program's accesses, and
 every access finds the bytes that it would find without. Source: docs/programs.md, "Pressure".
@@ -16,9 +16,12 @@ from models.arrays import PAGE_BYTES, PAGE_SHIFT, Words
 from models.driver import Driver
 from models.hmm import CpuAccessError, HmmError, MemoryMap, cpu_read, fork
 from models.hmm.vma import Vma, VmFlags
+from models.witness import Witness
 
 MOVED_PAGES = 8
 """At most so many neighbouring pages are moved at once."""
+LOOKED_PAGES = 16
+"""So many neighbouring pages are looked at behind each disturbance."""
 KEPT_MOVES = 6
 """So many moves stay in device memory before the oldest is read back."""
 
@@ -51,6 +54,7 @@ class Pressure:
         self._due = 0
         self._stopping = False
         self._wake = mm.host.event()
+        self._witness = Witness(mm)
         self._choices = (self.read_back, self.unshare, self.move_away, self.move_away)
 
     def next_distance(self) -> int:
@@ -76,6 +80,12 @@ class Pressure:
                 continue
             self._due = 0
             await self._choices[int(self._rng.integers(len(self._choices)))]()
+            await self._look()
+
+    async def _look(self) -> None:
+        """Look at pages that the program uses, in turn."""
+        page = int(self._pages[self._witness.looks % self._pages.size]) << PAGE_SHIFT
+        await self._witness.look(page, LOOKED_PAGES)
 
     async def move_away(self) -> None:
         """Some neighbouring pages that the program uses go to device memory."""

@@ -43,11 +43,11 @@ class ClosedLoop:
         settings: GoldenSettings = DEFAULT_SETTINGS,
         driver: type[Driver] = Driver,
         device_pages: bool = False,
+        device_window: Window = DEVICE_WINDOW,
         foreign_pages: bool = False,
         memory_size: int = 1 << 25,
         page_limit: int | None = None,
         serves: bool = True,
-        window: Window = DEVICE_WINDOW,
         beside: ClosedLoop | None = None,
     ) -> None:
         rng = np.random.default_rng(seed) if seed is not None else None
@@ -60,9 +60,9 @@ class ClosedLoop:
         self.pagemap: DevicePagemap | None = None
         device_memory = None
         if device_pages:
-            self.window = window
-            device_memory = PhysicalMemory(window.count << PAGE_SHIFT)
-            self.pagemap = DevicePagemap(device_memory, window)
+            self.window = device_window
+            device_memory = PhysicalMemory(device_window.count << PAGE_SHIFT)
+            self.pagemap = DevicePagemap(device_memory, device_window)
             self.frames.add_pagemap(self.pagemap)
         self.foreign: DevicePagemap | None = None
         if foreign_pages:
@@ -107,7 +107,9 @@ class ClosedLoop:
         assert not found, found[0]
 
     def findings(self, *, finished: bool = True) -> list[str]:
-        """What any of the rules finds in the journal."""
+        """What any of the invariants finds in the journal."""
+        assert self.device.watch is not None
+        self.device.watch.compare_all()
         return check_all(
             self.journal.events,
             deadline=self.options.deadline,

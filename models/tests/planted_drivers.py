@@ -133,3 +133,26 @@ class ClearsOtherContext(Driver):
         """All of them."""
         cleared = [await self.tables.clear(pasid, start, end) for pasid in list(self.contexts)]
         return any(cleared)
+
+
+class ClearsTooMuch(Driver):
+    """Clears the whole 2 MiB around what was invalidated."""
+
+    async def clear(self, context: DeviceContext, start: int, end: int) -> bool:
+        """Rounded down and up."""
+        return await super().clear(context, start // LEAF_BYTES * LEAF_BYTES, -(-end // LEAF_BYTES) * LEAF_BYTES)
+
+
+class ForgetsDirty(Driver):
+    """Tells nobody which pages the device may have written."""
+
+    def mark_dirty(self, context: DeviceContext, pages: Words) -> None:
+        """Nothing."""
+
+
+class KeepsReleased(Driver):
+    """Does not let go of an address space that ends."""
+
+    async def forget(self, context: DeviceContext) -> bool:
+        """Nothing."""
+        return True

@@ -15,6 +15,7 @@ from models.arrays import PAGE_BYTES
 from models.golden_device import DeviceAbort
 from models.hmm import Advice, CpuAccessError, HmmError, MapFlags, MemoryMap, Prot, cpu_read, cpu_write, fork
 from models.tests.closed_loop import ClosedLoop
+from models.witness import Witness
 
 PLACE = 0x4000_0000 - 6 * PAGE_BYTES
 """Half of the pages lie before a 2 MiB boundary, half behind it."""
@@ -59,6 +60,7 @@ class Race:
         for thread in range(self.settings.cpu_threads):
             self.loop.start(self.cpu_thread(mm, self.settings.clients + thread), "cpu")
         self.loop.start(self.disturb(mm), "disturbance")
+        self.loop.start(self.watch(Witness(mm)), "witness")
         return mm
 
     def word(self, thread: int) -> int:
@@ -136,6 +138,12 @@ class Race:
             choices = [*choices, self.to_device, self.to_device]
         for _ in range(self.settings.disturbances):
             await choices[int(self.rng.integers(len(choices)))](mm)
+
+    async def watch(self, witness: Witness) -> None:
+        """Looks at all pages, and at one on each side where nothing is mapped."""
+        for _ in range(self.settings.disturbances):
+            await witness.look(PLACE - PAGE_BYTES, PAGES + 2)
+            await self.loop.scheduler.sleep(20)
 
     def some(self) -> tuple[int, int]:
         """Start and length of drawn pages."""

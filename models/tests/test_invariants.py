@@ -105,6 +105,7 @@ CLEAN: list[list[HostEventRecord]] = [
         InvalidationStarted(2, 10, NEXT, END),
         InvalidationAnswered(2),
         used(8),
+        InvalidationEnded(2),
     ],
     [BOUND, OTHER_BOUND, ASKED, ELSEWHERE, BEGUN, FILLED, ENDED, ANSWERED, used(6), OVER, used(6)],
     # A commit that was checked before the invalidation began may go on until the callback gets the lock.

@@ -83,7 +83,7 @@ class TwoDevices:
         return ClosedLoop(
             seed=seed,
             device_pages=True,
-            window=window,
+            device_window=window,
             beside=beside,
             driver=drivers[number],
             options=DriverOptions(answer=answers[number], commit=commit, filter_window=200),

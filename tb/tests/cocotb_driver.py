@@ -7,7 +7,7 @@ import cocotb
 import numpy as np
 from cocotb.handle import SimHandleBase
 
-from models import invariants, registers
+from models import registers
 from models.arrays import PAGE_BYTES
 from models.device_tables import DeviceTables
 from models.driver import AnswerPolicy, CommitPolicy, Driver, DriverOptions
@@ -23,8 +23,10 @@ from models.physical_memory import PhysicalMemory
 from models.registers import Register
 from models.structures import Access, Reason
 from models.table_watch import TableWatch
+from models.witness import Witness
 from tb.case import MemorySettings
 from tb.host_script import make_requests
+from tb.invariants import RtlRun, check_run
 from tb.live_device import LiveDevice
 from tb.records import Requests
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -58,6 +60,7 @@ class DriverBench:
         self.driver = Driver(self.port, self.tables, self.format, options=options, journal=self.journal)
         self.port.watch = TableWatch(self.journal, self.tables, self.format, NO_WINDOW, self._space_of)
         self.mm = MemoryMap(self.port, self.frames, self.journal)
+        self.witness = Witness(self.mm)
 
     async def start(self, seed: int, *, serves: bool = True) -> None:
         """Switches the device on, binds the process, and lets the driver serve, if it shall."""
@@ -106,6 +109,7 @@ class DriverBench:
                     await self.mm.madvise(start, length, Advice.MADV_DONTNEED)
             except HmmError as error:
                 assert error.errno == "ENOMEM", error
+            await self.witness.look(PLACE - PAGE_BYTES, PAGES + 2)
             await self.device.cycles(int(self.rng.integers(600)))
 
     async def finish(self, places: list[int]) -> None:
@@ -113,21 +117,15 @@ class DriverBench:
         responses = (await self.device.answered(places)).copy()
         self.driver.stop()
         await self.device.cycles(2 * self.options.poll)
+        assert self.port.watch is not None
+        self.port.watch.compare_all()
+        run = RtlRun(self.journal, self.device.log(), NO_WINDOW)
+        found = check_run(run, deadline=self.options.deadline, promises=self.options.answer.promises)
+        assert not found, found[0]
         aborts = [*ABORTS, Reason.POISON] if self.options.answer is AnswerPolicy.AMDKFD else ABORTS
         history = grant_history(self.journal, PASID)
         wrong = judge(self.device.requests[places], responses, history, aborts=aborts)
         assert not wrong, f"{len(wrong)} answers are wrong; {wrong[0]}"
-        events = self.journal.events
-        found = [
-            *invariants.check_no_install_in_window(events),
-            *invariants.check_fresh_commit(events),
-            *invariants.check_permissions(events),
-            *invariants.check_no_page_no_grant(events),
-            *(invariants.check_answer_after_commit(events) if self.options.answer.promises else []),
-            *invariants.check_isolation(events),
-            *invariants.check_no_hasty_cancel(events, self.options.deadline),
-        ]
-        assert not found, found[0]
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         counters = self.driver.counters
         assert await self.device.read_register(Register.COUNTER_RECORDS) == counters.records == self.port.taken

@@ -187,4 +187,4 @@ async def test_program_answered_twice(dut: SimHandleBase) -> None:
 
     verdict = await replayed(dut, remapped(), driver=Repeats)
     assert not verdict["mismatches"], verdict["mismatch_lines"]
-    assert re.fullmatch(r"answers that found nobody: \d+, expected 0", verdict["broken"][0]), verdict["broken"]
+    assert any(re.fullmatch(r"I13: answers that found nobody: \d+, expected 0", line) for line in verdict["broken"])

@@ -6,7 +6,6 @@ from __future__ import annotations
 import cocotb
 from cocotb.handle import SimHandleBase
 
-from models import invariants
 from models.arrays import PAGE_BYTES, PAGE_SHIFT
 from models.device_tables import DeviceTables
 from models.driver import Driver, DriverOptions
@@ -14,6 +13,7 @@ from models.entries import none_word
 from models.formats import format_by_name
 from models.hmm import DevicePagemap, Frames, MemoryMap
 from models.host_events import Journal
+from models.pages import Window
 from models.physical_memory import PhysicalMemory
 from models.registers import Register
 from models.structures import Access, Reason
@@ -22,6 +22,7 @@ from models.tests.closed_loop import DEVICE_WINDOW, FOREIGN_WINDOW
 from models.tests.page_kinds import Seen
 from tb.case import MemorySettings
 from tb.host_script import make_requests
+from tb.invariants import RtlRun, check_run
 from tb.live_device import LiveDevice
 from tb.records import Done
 from tb.rtl_device_port import PortSettings, RtlDevicePort, random_delays
@@ -46,13 +47,14 @@ class RtlMachine:
         options: DriverOptions = DriverOptions(),  # noqa: B008 (frozen)
         driver: type[Driver] = Driver,
         port: PortSettings = PortSettings(),  # noqa: B008 (frozen)
+        window: Window = DEVICE_WINDOW,
     ) -> None:
         self.seed = seed
         self.options = options
         self.memory = PhysicalMemory(MEMORY_BYTES)
         self.frames = Frames(self.memory)
-        self.window = DEVICE_WINDOW
-        self.pagemap = DevicePagemap(PhysicalMemory(DEVICE_WINDOW.count << PAGE_SHIFT), DEVICE_WINDOW)
+        self.window = window
+        self.pagemap = DevicePagemap(PhysicalMemory(window.count << PAGE_SHIFT), window)
         self.foreign = DevicePagemap(PhysicalMemory(FOREIGN_WINDOW.count << PAGE_SHIFT), FOREIGN_WINDOW)
         self.frames.add_pagemap(self.pagemap)
         self.frames.add_pagemap(self.foreign)
@@ -69,7 +71,7 @@ class RtlMachine:
 
     async def start(self, *, serves: bool = True) -> None:
         """Switches the device on; the driver serves, if it shall."""
-        await self.device.start(self.memory, BUS, seed=self.seed)
+        await self.device.start(self.memory, BUS, device_memory=self.pagemap.pool.memory, seed=self.seed)
         await self.port.enable(
             self.format, context_base=self.tables.context_base, context_count=CONTEXTS, window=self.window
         )
@@ -109,19 +111,16 @@ class RtlMachine:
         await self.device.write_register(Register.COUNTER_LATCH, 1)
         assert await self.device.read_register(Register.COUNTER_RECORDS) == self.port.taken
 
-    def findings(self, pasid: int | None = None) -> list[str]:
-        """What the rules find in the journal, and the judge of grants in those that are released."""
-        events = self.journal.events
-        found = [
-            *invariants.check_no_stale_access(events),
-            *invariants.check_no_install_in_window(events),
-            *invariants.check_fresh_commit(events),
-            *invariants.check_permissions(events),
-            *invariants.check_no_page_no_grant(events),
-            *invariants.check_answer_after_commit(events),
-            *invariants.check_isolation(events),
-            *invariants.check_no_hasty_cancel(events, self.options.deadline),
-        ]
+    def findings(self, pasid: int | None = None, *, finished: bool = True) -> list[str]:
+        """What the invariants find in journal and log, and the judge of grants in those that are released."""
+        assert self.port.watch is not None
+        self.port.watch.compare_all()
+        found = check_run(
+            RtlRun(self.journal, self.device.log(), self.window),
+            deadline=self.options.deadline,
+            finished=finished,
+            promises=self.options.answer.promises,
+        )
         if pasid is not None:
             asked = self.device.requests["pasid"] == pasid
             asked &= (self.device.responses["done"] & Done.RELEASED) != 0

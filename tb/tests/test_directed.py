@@ -20,6 +20,7 @@ RUNS: list[tuple[str, Flavour, str | None]] = [
     ("cocotb_leaving", "checked", None),
     ("cocotb_page_kinds", "checked", None),
     ("cocotb_planted", "checked", None),
+    ("cocotb_hmm_tests", "checked", None),
 ]
 """Modules, the build that each runs in, and which of its tests (None: all)."""
 

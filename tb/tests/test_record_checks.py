@@ -173,7 +173,7 @@ def test_records_right_result_passes() -> None:
         (set_event(EventKind.FENCE, "extra", 2), "FENCES"),
         (set_counter("COUNTER_REQUESTS"), "LOG"),
         (set_counter("COUNTER_ABORTED"), "LOG"),
-        (set_counter("COUNTER_INVALIDATIONS"), "LOG"),
+        (set_counter("COUNTER_INVALIDATIONS"), "I15"),
         (set_counter("COUNTER_FENCES"), "LOG"),
         (set_field(owner_violations=2, owner_violation="read at 0x40"), "OWNER"),
         (set_field(assertion_failures=1, assertion_failure="ReqStable"), "ASSERTION"),

@@ -67,10 +67,14 @@ async def write_back(frames: Frames, cache: SharedObject, first: int = 0, end: i
     """Write the dirty pages of a file to its disk; from then on their next write is seen (msync(), fsync())."""
     if cache.kind is not Backing.FILE:
         return
-    for number in sorted(cache.dirty):
+    written = cache.dirty | {number for number, pfn in cache.pages.items() if frames.is_dirty(pfn)}
+    for number in sorted(written):
         if first <= number < end and number in cache.pages:
+            pfn = cache.pages[number]
             cache.dirty.discard(number)
-            await clean_entries(frames, Folio(cache.pages[number], 1))
+            # A device that loses its entry here marks the page: what it wrote until then is written back too.
+            await clean_entries(frames, Folio(pfn, 1))
+            frames.clean(pfn)
 
 
 async def write_back_everything(frames: Frames) -> None:
@@ -85,7 +89,7 @@ def drop_clean_pages(frames: Frames) -> None:
         if cache.kind is not Backing.FILE:
             continue
         for number, pfn in list(cache.pages.items()):
-            if number not in cache.dirty and not users(frames, pfn):
+            if number not in cache.dirty and not frames.is_dirty(pfn) and not users(frames, pfn):
                 frames.drop(np.array([cache.pages.pop(number)], dtype=np.uint64))
 
 

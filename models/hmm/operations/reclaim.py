@@ -183,7 +183,8 @@ async def memory_failure(frames: Frames, pfn: int) -> int:
     dropped = False
     if cached is not None and cached.cache.kind is Backing.FILE and cached.number not in cached.cache.dirty:
         await clean_entries(frames, folio)
-        dropped = True
+        # A device that had it writable has marked it by now.
+        dropped = not frames.is_dirty(pfn)
     count = 0
 
     def lose(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
