@@ -264,9 +264,6 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
 @click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
 @click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
-@click.option(
-    "--only", type=int, multiple=True, help="--rtl: the number of a draw that is tried alone; may be repeated."
-)
 @click.option("--again", is_flag=True, help="--rtl: also what an earlier run of the same sources killed.")
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
@@ -279,7 +276,6 @@ def break_command(
     only_rtl: bool,
     only_python: bool,
     tier: str,
-    only: tuple[int, ...],
     again: bool,
     paths: tuple[str, ...],
     jobs: int,
@@ -289,8 +285,6 @@ def break_command(
     """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
     if only_rtl and only_python:
         raise UserError("Give --rtl or --python, not both.")
-    if only_rtl and only:
-        raise UserError("Give --draw without --rtl: the RTL's changes are told by file and line.")
     if only_rtl:
         from sim.mutants.report import run_mutants
 

@@ -40,6 +40,8 @@ TIMEOUT = 3600
 """Seconds of one synthesis."""
 FLIP_FLOP = "$_DFF"
 MEMORY = "$mem"
+SCOPE = "$scopeinfo"
+"""No cell: it tells from which unit others came."""
 LONGEST_PATH = re.compile(r"^Longest topological path in \S+ \(length=(\d+)\):", re.MULTILINE)
 
 
@@ -73,7 +75,7 @@ def read_size(configuration: str, out: Path) -> Size:
     if depth is None:
         raise UserError(f"The synthesis of {configuration} found no longest path; see {out / 'depth.txt'}.")
     flip_flops = sum(count for name, count in by_type.items() if name.startswith(FLIP_FLOP))
-    left = sorted(name for name in by_type if not name.startswith(("$_", MEMORY)))
+    left = sorted(name for name in by_type if not name.startswith(("$_", MEMORY)) and name != SCOPE)
     if left:
         raise UserError(f"The synthesis of {configuration} left cells that are no gates: {', '.join(left)}.")
     gates = sum(count for name, count in by_type.items() if name.startswith("$_")) - flip_flops

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.structures import Opcode
 from tb.bench.cases import build_bench_case
 from tb.bench.measure import NotMeasured, measure, window_of, write_responses
 from tb.case import Case, CaseResult
@@ -162,8 +163,8 @@ def test_measure_write_responses_by_id() -> None:
 
 def test_measure_faults_and_replay() -> None:
     """
-    Stimulus: records every five cycles, one missing; a replay whose last answer comes 90 cycles after the doorbell.
-    Checking: 5 cycles; not measured; 90 cycles.
+    Stimulus: records every five cycles, one missing; a replay whose last answer comes 90 cycles after its command.
+    Checking: 5 cycles; not measured; 90 cycles, and none if the command was never executed.
     Covers: BENCH-MEASURE
     """
     case = build_bench_case(1, {"case": "many_faults"})
@@ -176,10 +177,13 @@ def test_measure_faults_and_replay() -> None:
         measure(case, result)
     case = build_bench_case(1, {"case": "replay"})
     result = result_of(case)
-    result.action_results["start_cycle"][case.parameters["marks"]["doorbells"][0]] = 499
+    result.events = log({"kind": EventKind.COMMAND, "cycle": 500, "code": Opcode.REPLAY_ALL})
     result.responses["finish_cycle"][rows_of(case)] = 520
     result.responses["finish_cycle"][rows_of(case).start + 3] = 590
     assert measure(case, result) == {"cycles": 90}
+    result.events = result.events[:0]
+    with pytest.raises(NotMeasured, match="executed 0 times"):
+        measure(case, result)
 
 
 @pytest.mark.parametrize(
