@@ -198,6 +198,8 @@ class GoldenDevice:
         """
         self._resets += 1
         self._translations.forget(None, 0, LAST_ADDRESS)
+        for number in sorted(grant.number for grant in self._grants):
+            self.journal.add(GrantEnded(number))
         self._grants.clear()
         self._fences.clear()
         self._commands.clear()

@@ -233,6 +233,8 @@ class FaultBuffer:
     def reset(self) -> None:
         """Forget everything; the ring is empty. Whoever waits is cut off; whoever has a place must not give it back."""
         for fault in self._waiting.values():
+            if fault.recorded:
+                self._journal.add(FaultDropped(fault.tag))
             for request in fault.requests:
                 request.cut_off = True
                 request.over.set()

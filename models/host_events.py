@@ -173,7 +173,7 @@ class FaultAnswered:
 
 @dataclass(frozen=True)
 class FaultDropped:
-    """The fault ended without an answer, because its context was unbound."""
+    """The fault ended without an answer: its context was unbound, or a soft reset came over it."""
 
     tag: int
 

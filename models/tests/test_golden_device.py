@@ -17,6 +17,7 @@ from models.fault_records import FaultRecord, cancel_command, replay_all_command
 from models.formats import format_by_name
 from models.golden_device import DeviceAbort, DeviceReset, GoldenDevice, GoldenSettings
 from models.host_scheduler import Scheduler, Task
+from models.invariants import RunFacts, check_by_name
 from models.pages import NO_WINDOW, Pages
 from models.physical_memory import PhysicalMemory
 from models.structures import Access, Opcode, Reason, pack_command
@@ -410,7 +411,7 @@ def test_golden_soft_reset_forgets(steps: int) -> None:
         fence under the grant; a soft reset after so many steps; then the page is another one, nobody is told.
     Checking: no request of before gets an answer, and nothing of the old page is read later; the new page is what is
         read; faults are recorded anew from the ring's first place; a new fence is complete although the old grant was
-        never released.
+        never released; the journal keeps I13 and I14.
     Covers: SOFT-RESET
     """
     bench = DeviceBench(fault_slots=2)
@@ -437,3 +438,6 @@ def test_golden_soft_reset_forgets(steps: int) -> None:
     bench.command(replay_all_command())
     assert later.result == 22
     bench.scheduler.run(device.fence())
+    facts = RunFacts(deadline=0)
+    found = [line for name in ("I13", "I14") for line in check_by_name(name, device.journal.events, facts)]
+    assert not found, found[0]
