@@ -179,7 +179,8 @@ class ProgramMachine:
         did = self.driver.counters
         assert self.port.watch is not None
         self.port.watch.compare_all()
-        found = check_run(RtlRun(self.journal, self.device.log(), self.window), deadline=self.options.deadline)
+        run = RtlRun(self.journal, self.device.log(), self.window)
+        found = check_run(run, deadline=self.options.deadline, promises=self.options.answer.promises)
         pairs = {
             "fault records": (counters[Register.COUNTER_RECORDS.name], did.records),
             "I13: answers that found nobody": (counters[Register.COUNTER_IGNORED.name], 0),
