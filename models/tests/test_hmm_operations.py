@@ -67,7 +67,10 @@ def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
             async with mm.mmap_lock.read():
                 done = await make_device_exclusive_range(mm, va, va + PAGE_BYTES, bench)
             assert done == ([va] if had else [])
-            assert mm.page_table.lookup(va).kind is (EntryKind.EXCLUSIVE if had else EntryKind.PRESENT)
+            entry = mm.page_table.lookup(va)
+            assert entry.kind is (EntryKind.EXCLUSIVE if had else EntryKind.PRESENT)
+            # Writable for the device, too; what was written until then was noted of the page.
+            assert entry.flags == EntryFlags.WRITABLE | (EntryFlags.NONE if had else EntryFlags.DIRTY)
             assert [update.event for update in bench.mirror.updates] == [InvalidateEvent.EXCLUSIVE] * had
             assert await cpu_read(mm, va, 1) == b"x"
 
