@@ -20,8 +20,9 @@ from models.tests.present_bench import READ_WRITE, PresentBench
 def test_hmm_operations_drop_hugetlb_pages() -> None:
     """Huge pages that were set aside are dropped whole, so a range that ends inside one leaves that one alone.
 
-    Stimulus: MADV_DONTNEED over one and a half such pages, over half a page, and from the middle of one.
-    Checking: which pages are there, how often anybody was told, errno.
+    Stimulus: MADV_DONTNEED over one and a half such pages, over half a page, from the middle of one; munmap() where one
+    page is not there and the other was lost.
+    Checking: which pages are there, how often anybody was told, errno, references.
     Covers: MM-DROP.
     """
     bench = PresentBench()
@@ -46,6 +47,11 @@ def test_hmm_operations_drop_hugetlb_pages() -> None:
     # Huge pages are told a second time in this kernel (zap_page_range_single(), __unmap_hugepage_range()).
     assert bench.events == [InvalidateEvent.CLEAR, InvalidateEvent.UNMAP]
     assert (bench.frames.references(4096), bench.frames.references(4096 + HUGE_PAGES)) == (0, 1)
+    # Who lost a page gave its reference back then.
+    table.large[second] = LargeEntry(EntryKind.HWPOISON, EntryFlags.NONE, 4096 + HUGE_PAGES, 9)
+    run_alone(bench.mm.munmap(PLACE, 2 * HUGE_BYTES))
+    assert not table.large
+    assert bench.frames.references(4096 + HUGE_PAGES) == 1
 
 
 def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
