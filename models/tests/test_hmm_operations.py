@@ -13,7 +13,7 @@ from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
 from models.hmm.operations.exclusive import make_device_exclusive_range
 from models.hmm.page_table import LargeEntry
 from models.hmm.vma import Backing, SharedObject
-from models.tests.hmm_bench import PLACE, HmmBench
+from models.tests.hmm_bench import FIXED, PLACE, HmmBench
 from models.tests.present_bench import READ_WRITE, PresentBench
 
 
@@ -79,5 +79,40 @@ def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
             assert entry.flags == EntryFlags.WRITABLE | (EntryFlags.NONE if had else EntryFlags.DIRTY)
             assert [update.event for update in bench.mirror.updates] == [InvalidateEvent.EXCLUSIVE] * had
             assert await cpu_read(mm, va, 1) == b"x"
+
+    bench.scheduler.run(scenario())
+
+
+def test_hmm_operations_collapse_into_a_huge_page() -> None:
+    """Small pages become one huge page in one invalidation of all of it (collapse_huge_page()).
+
+    Stimulus: MADV_COLLAPSE over 2 MiB with two pages in them, and over 2 MiB with one page in swap.
+    Checking: who was told what, bytes, the old pages are free; EINVAL, and nobody told, for the other.
+    Covers: MM-COLLAPSE.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        await bench.begin()
+        for va in (PLACE, PLACE + HUGE_BYTES):
+            await mm.mmap(va, HUGE_BYTES, flags=FIXED)
+        for va in (PLACE, PLACE + 5 * PAGE_BYTES, PLACE + HUGE_BYTES):
+            await cpu_write(mm, va, b"small")
+        await mm.madvise(PLACE + HUGE_BYTES, PAGE_BYTES, Advice.MADV_PAGEOUT)
+        used = bench.frames.system.pages_in_use()
+        bench.mirror.updates.clear()
+        await mm.madvise(PLACE, HUGE_BYTES, Advice.MADV_COLLAPSE)
+        told = [(update.event, update.start, update.end) for update in bench.mirror.updates]
+        assert told == [(InvalidateEvent.CLEAR, PLACE, PLACE + HUGE_BYTES)]
+        entry = mm.page_table.lookup(PLACE + 5 * PAGE_BYTES)
+        assert entry.huge and entry.writable
+        for page, content in ((0, b"small"), (5, b"small"), (6, bytes(5))):
+            assert await cpu_read(mm, PLACE + page * PAGE_BYTES, 5) == content
+        assert bench.frames.system.pages_in_use() == used - 2 + HUGE_PAGES
+        bench.mirror.updates.clear()
+        with pytest.raises(HmmError, match="EINVAL"):
+            await mm.madvise(PLACE + HUGE_BYTES, HUGE_BYTES, Advice.MADV_COLLAPSE)
+        assert not bench.mirror.updates
 
     bench.scheduler.run(scenario())
