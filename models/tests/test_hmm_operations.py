@@ -11,6 +11,7 @@ from models.conform.judge import run_alone
 from models.hmm import Advice, EntryFlags, EntryKind, HmmError, InvalidateEvent, MapFlags, VmFlags, cpu_read, cpu_write
 from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
 from models.hmm.operations.exclusive import make_device_exclusive_range
+from models.hmm.operations.merge import merge_equal_pages
 from models.hmm.page_table import LargeEntry
 from models.hmm.vma import Backing, SharedObject
 from models.tests.hmm_bench import FIXED, PLACE, HmmBench
@@ -116,3 +117,23 @@ def test_hmm_operations_collapse_into_a_huge_page() -> None:
         assert not bench.mirror.updates
 
     bench.scheduler.run(scenario())
+
+
+def test_hmm_operations_merge_equal_pages() -> None:
+    """Pages with the same content become one; of pages whose content is not known nothing is (ksm_do_scan()).
+
+    Stimulus: three pages filled with one byte, one with another, two of unknown content; the merging thread, twice.
+    Checking: which pages the entries hold, who is writable, references.
+    Covers: MM-MERGE.
+    """
+    bench = PresentBench()
+    bench.area(pages=6, flags=READ_WRITE | VmFlags.VM_MERGEABLE)
+    pfns = [bench.entry(page, EntryKind.PRESENT, EntryFlags.WRITABLE) for page in range(6)]
+    bench.frames.fills.update(zip(pfns[:4], (7, 7, 7, 9), strict=True))
+    for _ in range(2):
+        run_alone(merge_equal_pages(bench.frames))
+        entries = [bench.mm.page_table.lookup(PLACE + page * PAGE_BYTES) for page in range(6)]
+        assert [entry.pfn for entry in entries] == [pfns[1], pfns[1], pfns[1], pfns[3], pfns[4], pfns[5]]
+        assert [entry.writable for entry in entries] == [False, False, False, True, True, True]
+        # One of them is the merging thread's.
+        assert [bench.frames.references(pfn) for pfn in pfns] == [0, 4, 0, 1, 1, 1]
