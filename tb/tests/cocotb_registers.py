@@ -23,7 +23,7 @@ from tb.tests.small_case import FIRST_PFN, PAGE_BYTES, PASID, page_va, small_bui
 
 ALL_ONES = (1 << 64) - 1
 SLVERR = 2
-HOLES = (0x090, 0x0C8, 0x0F8, 0x168, 0x1F8, 0x280, 0x3F8)
+HOLES = (0x090, 0x0C8, 0x0F8, 0x168, 0x1F8, 0x288, 0x3F8)
 """Addresses between registers and behind them."""
 
 WRITABLE: dict[Register, int] = {
