@@ -305,8 +305,22 @@ def _check_counters(case: Case, result: CaseResult, commands: Commands, complete
     invalidations = Register.COUNTER_INVALIDATIONS.name
     expected[invalidations] = sum(each.forgets and each.taken >= start for each in commands.submitted)
     names[invalidations] = "I15"
-    return [
+    failures = [
         Failure(names[name], f"{name} reads {result.counters[name]}, expected {count}", result.cycles)
         for name, count in expected.items()
         if name in result.counters and result.counters[name] != count
     ]
+    translated = (responses["status"] == STATUS_OK) & complete & (responses["finish_cycle"] >= start)
+    return failures + _check_sources(result, int(translated.sum()))
+
+
+def _check_sources(result: CaseResult, translated: int) -> list[Failure]:
+    """Each of the `translated` requests was answered from a cache of either level or by a walk of its own."""
+    sources = (Register.COUNTER_HITS, Register.COUNTER_SHARED_HITS, Register.COUNTER_WALKS)
+    if not all(register.name in result.counters for register in sources):
+        return []
+    hits, shared, walks = (result.counters[register.name] for register in sources)
+    if hits + shared <= translated <= hits + shared + walks:
+        return []
+    text = f"{translated} translations came from {hits} first-level hits, {shared} second-level hits, {walks} walks"
+    return [Failure("LOG", text, result.cycles)]

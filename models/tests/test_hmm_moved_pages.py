@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.arrays import PAGE_BYTES
+from models.conform.judge import run_alone
 from models.entries import decode
 from models.formats import format_by_name
 from models.hmm import (
@@ -20,10 +21,12 @@ from models.hmm import (
     fork,
     hmm_vma_range_done,
 )
-from models.hmm.frames import HUGE_BYTES
+from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
 from models.hmm.numbered_frames import NumberPool
 from models.hmm.operations.reclaim import migrate_folio
+from models.hmm.vma import SharedObject, VmFlags
 from models.tests.hmm_bench import FIXED, PLACE, HmmBench
+from models.tests.present_bench import FIRST_PFN, READ_WRITE, PresentBench
 
 FORMAT = format_by_name("hmm_2018_flags")
 
@@ -117,6 +120,25 @@ def test_moved_pages_nobody_gets_the_old_page(huge: bool) -> None:
     assert hmm_vma_range_done(hmm_range)
     decoded = decode(FORMAT, hmm_range.pfns)
     assert int(decoded.pfn[0]) == new
+
+
+def test_moved_pages_of_an_object() -> None:
+    """
+    Stimulus: a huge page of shared memory moves, of which nothing is mapped.
+    Checking: each page of the object is the one at the same place of the new huge page, with the object's reference.
+    Covers: MM-MIGRATE
+    """
+    bench = PresentBench()
+    old = np.arange(FIRST_PFN, FIRST_PFN + HUGE_PAGES, dtype=np.uint64)
+    store = SharedObject(pages=dict(enumerate(old.tolist())), huge={0})
+    bench.frames.system.exists(old, 1)
+    bench.frames.folios.add(FIRST_PFN)
+    bench.area(flags=READ_WRITE | VmFlags.VM_SHARED, shared=store)
+    new = run_alone(migrate_folio(bench.frames, FIRST_PFN + 3, far=False))
+    assert store.pages == {number: new + number for number in range(HUGE_PAGES)}
+    assert bench.frames.folio_of(new + 3) == (new, HUGE_PAGES)
+    for pfns, references in ((old, 0), (np.arange(new, new + HUGE_PAGES), 1)):
+        assert {bench.frames.references(int(pfn)) for pfn in pfns} == {references}
 
 
 def test_moved_pages_numbers_of_lost_pages_stay_away() -> None:

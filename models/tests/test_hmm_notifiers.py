@@ -254,6 +254,8 @@ def test_notifiers_release_tells_everybody_first() -> None:
     bench, watcher, other = Bench(), Watcher(), Watcher(LAST_BYTE - 4096, LAST_BYTE)
     for each in (watcher, other):
         bench.intervals.insert(each.notifier)
+    # Nobody may refuse the end.
+    watcher.refuses = True
     bench.scheduler.run(bench.mm.exit())
     expected = [(InvalidateEvent.RELEASE, 3), (InvalidateEvent.UNMAP, 5)]
     assert watcher.told == other.told == expected

@@ -11,17 +11,19 @@ from models.conform.judge import run_alone
 from models.hmm import Advice, EntryFlags, EntryKind, HmmError, InvalidateEvent, MapFlags, VmFlags, cpu_read, cpu_write
 from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
 from models.hmm.operations.exclusive import make_device_exclusive_range
+from models.hmm.operations.merge import merge_equal_pages
 from models.hmm.page_table import LargeEntry
 from models.hmm.vma import Backing, SharedObject
-from models.tests.hmm_bench import PLACE, HmmBench
+from models.tests.hmm_bench import FIXED, PLACE, HmmBench
 from models.tests.present_bench import READ_WRITE, PresentBench
 
 
 def test_hmm_operations_drop_hugetlb_pages() -> None:
     """Huge pages that were set aside are dropped whole, so a range that ends inside one leaves that one alone.
 
-    Stimulus: MADV_DONTNEED over one and a half such pages, over half a page, and from the middle of one.
-    Checking: which pages are there, how often anybody was told, errno.
+    Stimulus: MADV_DONTNEED over one and a half such pages, over half a page, from the middle of one; munmap() where one
+    page is not there and the other was lost.
+    Checking: which pages are there, how often anybody was told, errno, references.
     Covers: MM-DROP.
     """
     bench = PresentBench()
@@ -46,6 +48,11 @@ def test_hmm_operations_drop_hugetlb_pages() -> None:
     # Huge pages are told a second time in this kernel (zap_page_range_single(), __unmap_hugepage_range()).
     assert bench.events == [InvalidateEvent.CLEAR, InvalidateEvent.UNMAP]
     assert (bench.frames.references(4096), bench.frames.references(4096 + HUGE_PAGES)) == (0, 1)
+    # Who lost a page gave its reference back then.
+    table.large[second] = LargeEntry(EntryKind.HWPOISON, EntryFlags.NONE, 4096 + HUGE_PAGES, 9)
+    run_alone(bench.mm.munmap(PLACE, 2 * HUGE_BYTES))
+    assert not table.large
+    assert bench.frames.references(4096 + HUGE_PAGES) == 1
 
 
 def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
@@ -67,8 +74,66 @@ def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
             async with mm.mmap_lock.read():
                 done = await make_device_exclusive_range(mm, va, va + PAGE_BYTES, bench)
             assert done == ([va] if had else [])
-            assert mm.page_table.lookup(va).kind is (EntryKind.EXCLUSIVE if had else EntryKind.PRESENT)
+            entry = mm.page_table.lookup(va)
+            assert entry.kind is (EntryKind.EXCLUSIVE if had else EntryKind.PRESENT)
+            # Writable for the device, too; what was written until then was noted of the page.
+            assert entry.flags == EntryFlags.WRITABLE | (EntryFlags.NONE if had else EntryFlags.DIRTY)
             assert [update.event for update in bench.mirror.updates] == [InvalidateEvent.EXCLUSIVE] * had
             assert await cpu_read(mm, va, 1) == b"x"
 
     bench.scheduler.run(scenario())
+
+
+def test_hmm_operations_collapse_into_a_huge_page() -> None:
+    """Small pages become one huge page in one invalidation of all of it (collapse_huge_page()).
+
+    Stimulus: MADV_COLLAPSE over 2 MiB with two pages in them, and over 2 MiB with one page in swap.
+    Checking: who was told what, bytes, the old pages are free; EINVAL, and nobody told, for the other.
+    Covers: MM-COLLAPSE.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        await bench.begin()
+        for va in (PLACE, PLACE + HUGE_BYTES):
+            await mm.mmap(va, HUGE_BYTES, flags=FIXED)
+        for va in (PLACE, PLACE + 5 * PAGE_BYTES, PLACE + HUGE_BYTES):
+            await cpu_write(mm, va, b"small")
+        await mm.madvise(PLACE + HUGE_BYTES, PAGE_BYTES, Advice.MADV_PAGEOUT)
+        used = bench.frames.system.pages_in_use()
+        bench.mirror.updates.clear()
+        await mm.madvise(PLACE, HUGE_BYTES, Advice.MADV_COLLAPSE)
+        told = [(update.event, update.start, update.end) for update in bench.mirror.updates]
+        assert told == [(InvalidateEvent.CLEAR, PLACE, PLACE + HUGE_BYTES)]
+        entry = mm.page_table.lookup(PLACE + 5 * PAGE_BYTES)
+        assert entry.huge and entry.writable
+        for page, content in ((0, b"small"), (5, b"small"), (6, bytes(5))):
+            assert await cpu_read(mm, PLACE + page * PAGE_BYTES, 5) == content
+        assert bench.frames.system.pages_in_use() == used - 2 + HUGE_PAGES
+        bench.mirror.updates.clear()
+        with pytest.raises(HmmError, match="EINVAL"):
+            await mm.madvise(PLACE + HUGE_BYTES, HUGE_BYTES, Advice.MADV_COLLAPSE)
+        assert not bench.mirror.updates
+
+    bench.scheduler.run(scenario())
+
+
+def test_hmm_operations_merge_equal_pages() -> None:
+    """Pages with the same content become one; of pages whose content is not known nothing is (ksm_do_scan()).
+
+    Stimulus: three pages filled with one byte, one with another, two of unknown content; the merging thread, twice.
+    Checking: which pages the entries hold, who is writable, references.
+    Covers: MM-MERGE.
+    """
+    bench = PresentBench()
+    bench.area(pages=6, flags=READ_WRITE | VmFlags.VM_MERGEABLE)
+    pfns = [bench.entry(page, EntryKind.PRESENT, EntryFlags.WRITABLE) for page in range(6)]
+    bench.frames.fills.update(zip(pfns[:4], (7, 7, 7, 9), strict=True))
+    for _ in range(2):
+        run_alone(merge_equal_pages(bench.frames))
+        entries = [bench.mm.page_table.lookup(PLACE + page * PAGE_BYTES) for page in range(6)]
+        assert [entry.pfn for entry in entries] == [pfns[1], pfns[1], pfns[1], pfns[3], pfns[4], pfns[5]]
+        assert [entry.writable for entry in entries] == [False, False, False, True, True, True]
+        # One of them is the merging thread's.
+        assert [bench.frames.references(pfn) for pfn in pfns] == [0, 4, 0, 1, 1, 1]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models.fault_records import replay_all_command, resume_command
-from models.structures import Access
+from models.structures import Access, Opcode, pack_command
 from tb.case import Case, CaseResult, MemorySettings
 from tb.host_script import When
 from tb.races.actions import HOST_ACTIONS, Aim, HostAction
@@ -99,8 +99,14 @@ def stale_meeting(cell: Cell, result: CaseResult) -> bool:
     return bool(reads) and reads[-1] < int(result.action_results["start_cycle"][cell.step])
 
 
-def build_cell(action_name: str, event_name: str, seed: int, settings: MemorySettings, tag: int) -> Cell:
-    """The cell, at no times yet. `tag`: of the fault that waits beforehand, 0 as long as it is not known."""
+def build_cell(
+    action_name: str, event_name: str, seed: int, settings: MemorySettings, tag: int, *, headstart: int = 0
+) -> Cell:
+    """The cell, at no times yet. `tag`: of the fault that waits beforehand, 0 as long as it is not known.
+
+    `headstart`: commands without an effect before that of the action, which by this is executed later than its line
+    comes.
+    """
     action, event = HOST_ACTIONS[action_name], DEVICE_EVENTS[event_name]
     fault = event.fault or action.needs_fault
     fault_log2 = GET_PLACES_LOG2.get(event_name, 0) if action_name == "fault_get" else PLACES_LOG2
@@ -124,6 +130,9 @@ def build_cell(action_name: str, event_name: str, seed: int, settings: MemorySet
         answer = world.tell() - 1
     else:
         request = world.ask(page, hold=event.hold)
+    if action.opcode is not None:
+        for _ in range(headstart):
+            world.add_command(pack_command(opcode=Opcode.RUN))
     action.prepare(world, aim)
     step = len(world.script)
     action.fire(world, aim, When())

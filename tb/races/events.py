@@ -2,7 +2,7 @@
 """What happens in the device in a race, as data: how a case provokes it, and which rows of the logs it is.
 
 An event has one mark or two: the cycles in which the action must meet it. Of a read of a walk these are the cycles in
-which the address is taken and in which the data comes.
+which the address is taken and in which the data comes; of the end of a walk the data and the cycle behind.
 """
 
 from __future__ import annotations
@@ -119,12 +119,20 @@ def _slot_read(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
 
 
 def _walk_end(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
-    """The data that would end the walk: an invalidation in that cycle drops it, and it does not end."""
-    return [reads_of(result, world.slot_lines(aim.page))[1]]
+    """The data that would end the walk, and the cycle behind, in which they are decoded and used.
+
+    An invalidation in one of them drops the walk, and it does not end.
+    """
+    return with_next(reads_of(result, world.slot_lines(aim.page))[1])
 
 
 def _bus_error(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
-    return [reads_of(result, world.slot_lines(aim.page), failed=True)[1]]
+    return with_next(reads_of(result, world.slot_lines(aim.page), failed=True)[1])
+
+
+def with_next(cycles: Cycles) -> list[Cycles]:
+    """Two marks: these cycles, and each one's next."""
+    return [cycles, [cycle + 1 for cycle in cycles]]
 
 
 def _record_write(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:

@@ -32,11 +32,17 @@ QUICK = MemorySettings(read_latency=(1, 1), write_latency=(1, 1))
 HALTING = STILL.model_copy(update={"ar_pause": 8})
 SCATTERED = MemorySettings(read_latency=(0, 9), write_latency=(0, 9), ar_pause=8, r_pause=4, aw_pause=4, b_pause=4)
 WIDE = MemorySettings(read_latency=(0, 24), write_latency=(0, 9), ar_pause=8)
-VARIANTS = (STILL, HALTING, QUICK, SCATTERED, *(HALTING, WIDE) * 8)
-"""Memories, each with draws of its own; the next one is tried where the one before left something unseen.
+HEADSTART = 2
+VARIANTS: tuple[tuple[MemorySettings, int], ...] = (
+    (STILL, 0),
+    (STILL, HEADSTART),
+    *((settings, 0) for settings in (HALTING, QUICK, SCATTERED, *(HALTING, WIDE) * 8)),
+)
+"""Memories, each with draws of its own, and how many commands stand before that of the action (see build_cell); the
+next one is tried where the one before left something unseen.
 
-One beat of read data a cycle: a walk offers its next address in the cycle after its data, and a command is executed in
-the cycle after its own. They meet only where an address has to wait.
+One beat of read data a cycle: a walk offers its next address, or uses its line, in the cycle after its data, and a
+command is executed in the cycle after its own. They meet only where an address has to wait, or a command.
 """
 
 STALE_MEMORY = MemorySettings(read_latency=(0, 20), write_latency=(0, 9))
@@ -170,11 +176,11 @@ class Explorer:
 
         Two runs find that out: one for the end of what comes before, one with the action long behind the event.
         """
-        settings = VARIANTS[variant] if variant < len(VARIANTS) else STALE_MEMORY
+        settings, headstart = VARIANTS[variant] if variant < len(VARIANTS) else (STALE_MEMORY, variant % 2 * HEADSTART)
         seed = self.seed + variant * SEED_STEP
-        cell = build_cell(result.action, result.event, seed, settings, 0)
+        cell = build_cell(result.action, result.event, seed, settings, 0, headstart=headstart)
         timing = first_timing(cell, await self._simulate(cell, Timing()))
-        cell = build_cell(result.action, result.event, seed, settings, timing.tag)
+        cell = build_cell(result.action, result.event, seed, settings, timing.tag, headstart=headstart)
         outcome = await self._simulate(cell, timing)
         effect, marks = cell.effect(outcome), cell.marks(outcome)
         if effect is None or not all(marks):

@@ -62,9 +62,9 @@ NO_TRANSLATION = {
 """Entries that give no translation, and the reason that they give."""
 
 
-def block(order: int) -> tuple[Store, ...]:
+def block(order: int, pages: int = 8) -> tuple[Store, ...]:
     """Entries of consecutive pages that all say this order."""
-    return tuple(Store(page, entry(BLOCK_PFN + page, order=order)) for page in range(8))
+    return tuple(Store(page, entry(BLOCK_PFN + page, order=order)) for page in range(pages))
 
 
 def one_entry(name: str, old: int, new: int, *looks: Look, needs: tuple[Command, ...] = ()) -> Variant:
@@ -149,26 +149,26 @@ TO_NO_TRANSLATION = tuple(
     for name, (word, reason) in NO_TRANSLATION.items()
 )
 
+ORDER_UP_LOOKS = (
+    Look(0, ok(BLOCK_PFN), ok(BLOCK_PFN)),
+    Look(9, None, ok(BLOCK_PFN + 9, order=4)),
+    Look(0, None, ok(BLOCK_PFN, order=4)),
+)
+"""A page of the next line brings the block, and with it the larger order of the page that was cached."""
 ORDER_UP = (
-    Variant(
-        "order_up",
-        block(3),
-        (
-            Look(0, ok(BLOCK_PFN), ok(BLOCK_PFN)),
-            Look(5, None, ok(BLOCK_PFN + 5, order=3)),
-            Look(0, None, ok(BLOCK_PFN, order=3)),
-        ),
-        tables=(*block(0), promise(9)),
-    ),
+    Variant("order_up", block(4, 16), ORDER_UP_LOOKS, tables=(*block(0, 16), promise(9))),
+    # The promise is cached with the directory entry: what the device knows of it stays true, only smaller.
     Variant(
         "max_order_up",
         (promise(9),),
-        (
-            Look(0, ok(BLOCK_PFN), ok(BLOCK_PFN)),
-            Look(5, None, ok(BLOCK_PFN + 5, order=3)),
-            Look(0, None, ok(BLOCK_PFN, order=3)),
-        ),
-        tables=(*block(3), promise(0)),
+        (Look(0, ok(BLOCK_PFN), ok(BLOCK_PFN)), Look(9, None, ok(BLOCK_PFN + 9))),
+        tables=(*block(4, 16), promise(0)),
+    ),
+    Variant(
+        "max_order_up_unseen",
+        (promise(9),),
+        (Look(9, None, ok(BLOCK_PFN + 9, order=4)), Look(0, None, ok(BLOCK_PFN, order=4))),
+        tables=(*block(4, 16), promise(0)),
     ),
 )
 
@@ -216,7 +216,7 @@ OTHER_LINK = (
     Variant(
         "array_to_other_array",
         (Store(Place.LEVEL_1, OTHER_ARRAY),),
-        (Look(0, OLD, OTHER, OLD), Look(9, None, ok(OTHER_PFN + 18), ok(OTHER_PFN + 18))),
+        (Look(0, OLD, OTHER, OLD), Look(9, None, ok(OTHER_PFN + 18), ok(FIRST_PFN + 18))),
         commands=SPAN,
     ),
     Variant("array_to_absent", (Store(Place.LEVEL_1, ABSENT),), (Look(0, OLD, NOT_PRESENT, OLD),), commands=SPAN),
@@ -246,7 +246,7 @@ BOUND = (
         (Look(0, None, OLD, NO_CONTEXT),),
         tables=(Store(Place.CONTEXT, ABSENT),),
         commands=(Command(Opcode.BIND),),
-        flight=20,
+        flight=45,
         latency=(0, 200),
         seeds=24,
     ),

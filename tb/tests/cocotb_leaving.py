@@ -13,11 +13,14 @@ from models import registers
 from models.fault_records import FaultRecord
 from models.registers import Register
 from models.structures import Opcode, Reason, pack_command, pack_context_entry
+from tb.case import MemorySettings
 from tb.records import ActionKind, EventKind
 from tb.tests.fault_bench import good_word
 from tb.tests.fault_meetings import Meetings, one
 from tb.tests.small_case import PASID
 
+SLOWER = MemorySettings(read_latency=(40, 40), write_latency=(16, 16))
+"""So that a walk, which here reads one line only, is on its way for many cycles."""
 IDLE = registers.STATUS_ENABLED.mask | registers.STATUS_BUSY.mask
 
 
@@ -148,7 +151,7 @@ async def test_leaving_quiesce(dut: SimHandleBase) -> None:
     fences that had to wait for a walk, and those that had not, are seen; distances to the record have no gap.
     Covers: FAULT-QUIESCE, FAULT-FENCE
     """
-    meetings = await Meetings.begin(dut, "quiesce")
+    meetings = await Meetings.begin(dut, "quiesce", settings=SLOWER)
     bench = meetings.bench
     good = meetings.page()
     stop = np.stack([pack_command(opcode=Opcode.QUIESCE), pack_command(opcode=Opcode.FENCE)])
@@ -156,10 +159,7 @@ async def test_leaving_quiesce(dut: SimHandleBase) -> None:
     for delay in range(-45, 90):
         begun = meetings.next_point()
         page = meetings.page()
-        commanded = cocotb.start_soon(meetings.command(max(0, delay), stop))
-        await bench.device.cycles(max(0, -delay))
-        place = bench.ask(page)
-        await commanded
+        place = await meetings.ask_and_command(delay, page, stop)
         await bench.quiet()
         other = bench.ask(good)
         await bench.quiet()

@@ -23,7 +23,7 @@ from tb.tests.small_case import FIRST_PFN, PAGE_BYTES, PASID, page_va, small_bui
 
 ALL_ONES = (1 << 64) - 1
 SLVERR = 2
-HOLES = (0x090, 0x0C8, 0x0F8, 0x168, 0x1F8, 0x280, 0x3F8)
+HOLES = (0x090, 0x0C8, 0x0F8, 0x168, 0x1F8, 0x288, 0x3F8)
 """Addresses between registers and behind them."""
 
 WRITABLE: dict[Register, int] = {
@@ -355,7 +355,8 @@ async def test_command_read_abandoned(dut: SimHandleBase) -> None:
 @cocotb.test()
 async def test_counters_latch(dut: SimHandleBase) -> None:
     """
-    Stimulus: requests that hit, walk and abort, with a latch before and after.
+    Stimulus: requests that walk, that hit the port's own cache (the page again) and the second-level cache (another
+    page of the line), and that abort, with a latch before and after.
     Checking: counters stand still between latches, and tell what happened to the last one; two latches 100 cycles
     apart differ by what passed between them.
     Covers: COUNTERS
@@ -375,8 +376,9 @@ async def test_counters_latch(dut: SimHandleBase) -> None:
     counted = {
         Register.COUNTER_REQUESTS: 4,
         Register.COUNTER_HITS: 1,
-        Register.COUNTER_WALKS: 3,
-        Register.COUNTER_WALK_READS: 5 + 4 + 1,
+        Register.COUNTER_SHARED_HITS: 1,
+        Register.COUNTER_WALKS: 2,
+        Register.COUNTER_WALK_READS: 5 + 1,
         Register.COUNTER_ABORTED: 1,
         Register.COUNTER_INVALIDATIONS: 0,
         Register.COUNTER_FENCES: 0,

@@ -11,14 +11,14 @@ from cocotb.handle import SimHandleBase
 from models import registers
 from models.fault_records import FaultRecord, resume_command
 from models.registers import Register
-from models.structures import Access, Reason
+from models.structures import Access, Opcode, Reason, pack_command
 from tb.case import DEFAULT_CONFIGURATION, MemorySettings
 from tb.configurations import named_configuration
 from tb.host_script import FIRST_PORT, make_requests
 from tb.live_device import LiveDevice, join_actions, one_action
 from tb.records import ActionKind, EventKind, Events, Responses
 from tb.rtl_device_port import PortSettings, RtlDevicePort
-from tb.tests.small_case import FIRST_PFN, PASID, page_va, small_builder
+from tb.tests.small_case import FIRST_PFN, PAGE_BYTES, PASID, page_va, small_builder
 
 ATOMIC_MASK = 1 << 6
 OFFSET = 0x128
@@ -79,6 +79,14 @@ class FaultBench:
         """The host stores an entry while the device runs."""
         words = np.array([word], dtype=np.uint64)
         await self.port.store_words(self.tables.entry_address(PASID, page_va(page)), words)
+
+    async def change_entry(self, page: int, word: int) -> None:
+        """The host stores an entry that the device may have cached, with the commands that this needs."""
+        await self.store_entry(page, word)
+        first = page_va(page)
+        invalidate = pack_command(opcode=Opcode.INVALIDATE, pasid=PASID, first=first, last=first + PAGE_BYTES - 1)
+        await self.port.submit(invalidate.reshape(1, 4))
+        await self.port.fence()
 
     def ask(
         self, page: int, access: Access = Access.READ, *, offset: int = OFFSET, hold: int = 0, client: int = FIRST_PORT

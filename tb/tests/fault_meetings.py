@@ -7,8 +7,9 @@ the two cycles that it saw leave no gap.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
+import cocotb
 import numpy as np
 from cocotb.handle import SimHandleBase
 
@@ -25,9 +26,13 @@ TAG_STEP = 256
 SLOW = MemorySettings(read_latency=(14, 14), write_latency=(16, 16))
 """A command's read that meets one of the walk's on the bus is late by a cycle, which makes a gap in a sweep. With slow
 memory the last such gap lies far enough before the event."""
+PROBE = 100
+"""A delay, in cycles, of which it is known only that everything before the command is over by then."""
 REACH = 12
 """Cycles before and after an event that a sweep must have seen, each of them."""
 CONSECUTIVE = 30
+BEFORE_AND_AFTER = 25
+"""Delays that a sweep tries on each side of the one that should bring the command into the event's own cycle."""
 
 
 class Meetings:
@@ -40,13 +45,15 @@ class Meetings:
         self._page = 0
 
     @classmethod
-    async def begin(cls, dut: SimHandleBase, name: str, *, fault_log2: int = 3) -> Meetings:
+    async def begin(
+        cls, dut: SimHandleBase, name: str, *, fault_log2: int = 3, settings: MemorySettings = SLOW
+    ) -> Meetings:
         """Everything is on; one fault was served, so that the tags to come are known."""
         # A ring that is never full: each command is on its way as soon as it is handed over.
         bench = FaultBench(dut, name, fault_log2=fault_log2, command_log2=10)
         for page in range(PAGES):
             bench.set_entry(page, WORDS[Reason.NOT_PRESENT])
-        await bench.start(SLOW)
+        await bench.start(settings)
         meetings = cls(bench)
         await meetings.served(meetings.page(), meetings.bench.ask(meetings.page()))
         return meetings
@@ -64,6 +71,26 @@ class Meetings:
     def next_tag(self) -> int:
         """The tag that the next fault will have, if it finds all places free."""
         return self.tag + TAG_STEP
+
+    async def ask_and_command(self, delay: int, page: int, commands: Words) -> int:
+        """Asks for a page, and hands commands over `delay` cycles behind it, or before it if that is negative.
+
+        Returns the request's place.
+        """
+        commanded = cocotb.start_soon(self.command(max(0, delay), commands))
+        await self.bench.device.cycles(max(0, -delay))
+        place = self.bench.ask(page)
+        await commanded
+        return place
+
+    async def sweep(self, point: Callable[[int], Awaitable[int]]) -> None:
+        """Runs `point`, which gets a delay and returns the distance that it brought, for each delay around the meeting.
+
+        Where that is a first point tells, whose delay is PROBE.
+        """
+        meeting = PROBE - await point(PROBE)
+        for delay in range(meeting - BEFORE_AND_AFTER, meeting + BEFORE_AND_AFTER):
+            self.distances.add(await point(delay))
 
     async def command(self, delay: int, commands: Words) -> None:
         """Lets `delay` cycles pass, then hands commands over."""
