@@ -183,9 +183,9 @@ def test_two_devices_failure_can_be_pasted(driver: type[Driver], rule_name: str)
 
 def test_two_devices_unbinds_before_an_invalidation_is_answered() -> None:
     """
-    Stimulus: one device has let go of a page that it could write, the other is late; meanwhile the first is unbound from
+    Stimulus: one device has let go of a page that it could write, the other is late; meanwhile the first is unbound
     the address space, and the page is free before that is through.
-    Checking: nothing is found: the page is looked at when the invalidation is answered, not when it is free.
+    Checking: nothing is found: the page is judged when the invalidation is answered, not when it is free.
     Covers: I19, RACE.
     """
     host = TwoDevices(24)
