@@ -10,8 +10,10 @@ from models.arrays import PAGE_BYTES
 from models.conform.judge import run_alone
 from models.hmm import Advice, EntryFlags, EntryKind, HmmError, InvalidateEvent, MapFlags, VmFlags, cpu_read, cpu_write
 from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
+from models.hmm.notifiers import MmuIntervalNotifier, MmuNotifierRange
 from models.hmm.operations.exclusive import make_device_exclusive_range
 from models.hmm.operations.merge import merge_equal_pages
+from models.hmm.operations.objects import truncate
 from models.hmm.page_table import LargeEntry
 from models.hmm.vma import Backing, SharedObject
 from models.tests.hmm_bench import FIXED, PLACE, HmmBench
@@ -137,3 +139,35 @@ def test_hmm_operations_merge_equal_pages() -> None:
         assert [entry.writable for entry in entries] == [False, False, False, True, True, True]
         # One of them is the merging thread's.
         assert [bench.frames.references(pfn) for pfn in pfns] == [0, 4, 0, 1, 1, 1]
+
+
+def test_hmm_operations_truncate_unmaps_copies_first() -> None:
+    """Before pages leave an object nobody maps them, nor private copies of them (truncate_pagecache()).
+
+    Stimulus: shared memory loses both its pages; a private mapping has a copy of one of them and maps the other; it
+    makes another copy while the pages go.
+    Checking: what the entries are each time that somebody is told: there, then gone; the late copy goes, too.
+    Covers: MM-TRUNCATE.
+    """
+    bench = PresentBench()
+    store = SharedObject(pages={0: 5000, 1: 5001}, size=2)
+    bench.area(pages=2, shared=store)
+    bench.entry(0, EntryKind.PRESENT, EntryFlags.WRITABLE)
+    bench.entry(1, EntryKind.PRESENT, pfn=5001, references=2)
+    bench.frames.system.exists(np.array([5000], dtype=np.uint64), 1)
+    seen: list[tuple[EntryKind, EntryKind]] = []
+
+    async def look(notifier: MmuIntervalNotifier, update: MmuNotifierRange, seq: int) -> bool:
+        notifier.set_seq(seq)
+        first, second = (bench.mm.page_table.lookup(PLACE + page * PAGE_BYTES).kind for page in range(2))
+        seen.append((first, second))
+        if len(seen) == 2:
+            bench.entry(0, EntryKind.PRESENT, EntryFlags.WRITABLE, pfn=5002)
+        return True
+
+    bench.mm.intervals.insert(MmuIntervalNotifier(PLACE, PLACE + 2 * PAGE_BYTES, look))
+    run_alone(truncate(bench.frames, store, 0))
+    assert seen == [(EntryKind.PRESENT, EntryKind.PRESENT), (EntryKind.NONE, EntryKind.NONE)]
+    assert not store.pages
+    assert bench.mm.page_table.lookup(PLACE).kind is EntryKind.NONE
+    assert [bench.frames.references(pfn) for pfn in (4096, 5000, 5001, 5002)] == [0, 0, 0, 0]
