@@ -8,6 +8,7 @@ from models.host_events import (
     AnswerIgnored,
     AnswerKind,
     AnswerSubmitted,
+    ContextForgotten,
     FaultAnswered,
     FaultDropped,
     FaultRecorded,
@@ -19,17 +20,21 @@ from models.structures import Access
 
 
 def check_answer_after_commit(events: Events) -> list[str]:
-    """I7: a fault is replayed only when its slot grants the access, unless an invalidation took it away again."""
+    """I7: a fault is replayed only when its slot grants the access, unless an invalidation took it away again.
+
+    A fault that ended with its context is nobody's promise any more: the device ignores an answer to it.
+    """
     found = []
     state = State()
     taken: dict[int, FaultTaken] = {}
     excused: set[int] = set()
+    dropped: set[int] = set()
     for event in events:
         state.follow(event)
         if isinstance(event, FaultTaken):
             taken[event.tag] = event
             excused.discard(event.tag)
-            if state.open_over(event.pasid, page_of(event.va), page_of(event.va) + PAGE_BYTES):
+            if event.tag in dropped or state.open_over(event.pasid, page_of(event.va), page_of(event.va) + PAGE_BYTES):
                 excused.add(event.tag)
         elif isinstance(event, InvalidationStarted):
             excused |= {
@@ -38,6 +43,13 @@ def check_answer_after_commit(events: Events) -> list[str]:
                 if state.spaces.get(fault.pasid) == event.space
                 and overlap(event, page_of(fault.va), page_of(fault.va) + PAGE_BYTES)
             }
+        elif isinstance(event, FaultRecorded):
+            dropped.discard(event.tag)
+        elif isinstance(event, FaultDropped):
+            dropped.add(event.tag)
+            excused.add(event.tag)
+        elif isinstance(event, ContextForgotten):
+            excused |= {fault.tag for fault in taken.values() if fault.pasid == event.pasid}
         elif isinstance(event, AnswerSubmitted):
             fault_taken = taken.pop(event.tag, None)
             if fault_taken is None or event.kind is not AnswerKind.REPLAY or event.tag in excused:

@@ -15,6 +15,7 @@ from models.host_events import (
     CommitBegun,
     CommitEnded,
     ContextBound,
+    ContextForgotten,
     ContextUnbound,
     CpuMapping,
     FaultAnswered,
@@ -134,6 +135,9 @@ CLEAN: list[list[HostEventRecord]] = [
     # A replay of what an invalidation has just taken away again; a tag that is used again; answers too late.
     [BOUND, RECORDED, TAKEN, STARTED, ANSWERED, OVER, REPLAY, REPLAYED],
     [BOUND, RECORDED, FaultDropped(7), AnswerIgnored(7, AnswerKind.REPLAY), RECORDED, FaultDropped(7)],
+    # A fault that ended with its context promises nothing, whether its record was taken before that or after it.
+    [BOUND, RECORDED, FaultDropped(7), TAKEN, REPLAY, AnswerIgnored(7, AnswerKind.REPLAY)],
+    [BOUND, RECORDED, TAKEN, FaultDropped(7), ContextForgotten(1), BOUND, REPLAY, AnswerIgnored(7, AnswerKind.REPLAY)],
     [BOUND, RECORDED, REPLAYED, AnswerIgnored(7, AnswerKind.CANCEL)],
     [BOUND, FaultRecorded(7, 1, VA, Access.READ, False)],
     # Unbinding takes everything away at once.
@@ -224,6 +228,12 @@ BROKEN: list[tuple[Check, list[HostEventRecord], str]] = [
         check_answer_after_commit,
         # Nothing excuses it: the one invalidation was over before, the other is of another page.
         [BOUND, STARTED, ANSWERED, OVER, TAKEN, BESIDE, REPLAY],
+        "I7: the fault 0x7 at 0x1008 was replayed before its slot grants access",
+    ),
+    (
+        check_answer_after_commit,
+        # The tag of a fault that was dropped is of another fault now.
+        [BOUND, RECORDED, FaultDropped(7), RECORDED, TAKEN, REPLAY],
         "I7: the fault 0x7 at 0x1008 was replayed before its slot grants access",
     ),
     (

@@ -134,7 +134,7 @@ def test_two_devices_random_steps(seed: int) -> None:
     run_machine(Machine, seed, examples=40, steps=30)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("part", range(8))
 def test_two_devices_many_random_steps(part: int, seed: int) -> None:
     """

@@ -284,11 +284,12 @@ def top_bits(world: RaceWorld) -> None:
 
 
 def neighbours_at_once(world: RaceWorld) -> None:
-    """Two ports ask for all pages of one line, from both ends, and one of them is not there: each gets its own."""
+    """Two ports, or one, ask for all pages of one line, from both ends, and one is not there: each gets its own."""
     first = MISSING & ~7
+    second = min(2, world.builder.device.ports)
     for _ in range(2):
         for near in range(8):
-            for client, page in ((1, first + near), (2, first + 7 - near)):
+            for client, page in ((1, first + near), (second, first + 7 - near)):
                 access = Access.PREFETCH if page == MISSING else (Access.READ, Access.WRITE)[near % 2]
                 _ask_va(world, page_va(page) + 8 * near, access=access, client=client)
         _wait(world)
@@ -296,7 +297,8 @@ def neighbours_at_once(world: RaceWorld) -> None:
 
 
 def errors_together(world: RaceWorld) -> None:
-    """Every two kinds of failure on two ports, at every distance: each request gets the reason of its own."""
+    """Every two kinds of failure on two ports, or on one, at every distance: each request gets its own reason."""
+    second = min(2, world.builder.device.ports)
     failing = {
         Reason.BUS_ERROR: (page_va(BAD), PASID),
         Reason.OUT_OF_RANGE: (1 << 63, PASID),
@@ -306,7 +308,7 @@ def errors_together(world: RaceWorld) -> None:
     script, builder = world.script, world.builder
     for one, other in combinations(failing.values(), 2):
         for distance in range(LONGEST_FAILURE):
-            for client, (va, pasid), pause in ((1, one, LONGEST_FAILURE // 2), (2, other, distance)):
+            for client, (va, pasid), pause in ((1, one, LONGEST_FAILURE // 2), (second, other, distance)):
                 builder.ask(
                     make_requests(va, pasid, Access.PREFETCH, pause=pause, after_action=len(script), client=client)
                 )
