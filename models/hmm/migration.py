@@ -72,7 +72,7 @@ async def migrate_vma(
                 _cut(mm, va, entry)
             await mm.host.pause("migrate: collect next table")
     try:
-        free = [pfn for pfn in collected if await _cut_others(frames, pfn)]
+        free = [pfn for pfn, va in collected.items() if await _cut_others(mm, va, pfn)]
         await mm.host.pause("migrate: copy")
         moved = await allocate_and_copy(free) if free else {}
         filled = await _fill_holes(mm, vma, holes, end, owner, new_page) if new_page and vma.shared is None else 0
@@ -120,9 +120,16 @@ def _cut(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
     mm.page_table.set(va, EntryKind.MIGRATION, entry.pfn, entry.flags)
 
 
-async def _cut_others(frames: Frames, pfn: int) -> bool:
+def _only_here(mm: MemoryMap, va: int, pfn: int) -> bool:
+    """Whether nobody has the page but us and the migration entry here: it may be gone, and another's be left."""
+    entry = mm.page_table.lookup(va)
+    return entry.kind is EntryKind.MIGRATION and entry.pfn == pfn and mm.frames.references(pfn) == 2
+
+
+async def _cut_others(mm: MemoryMap, va: int, pfn: int) -> bool:
     """Cut the page off from other address spaces (try_to_migrate()); whether only migration entries and we hold it."""
-    if frames.references(pfn) > 2:
+    frames = mm.frames
+    if not _only_here(mm, va, pfn):
         await change_entries(frames, Folio(pfn, 1), _cut, kinds=MAPPED)
         cut = len(entries_of(frames, pfn, (EntryKind.MIGRATION,)))
         return frames.references(pfn) == cut + 1
@@ -137,11 +144,8 @@ def _finish(mm: MemoryMap, collected: dict[int, int], moved: dict[int, int]) -> 
     frames = mm.frames
     for pfn, va in collected.items():
         target = moved.get(pfn, pfn)
-        if frames.references(pfn) > 2:
-            entries = entries_of(frames, pfn, (EntryKind.MIGRATION,))
-        else:
-            entry = mm.page_table.lookup(va)
-            entries = [(mm, va)] if entry.kind is EntryKind.MIGRATION and entry.pfn == pfn else []
+        only = _only_here(mm, va, pfn)
+        entries = [(mm, va)] if only else entries_of(frames, pfn, (EntryKind.MIGRATION,))
         kind = EntryKind.PRESENT if frames.pagemap_of(target) is None else EntryKind.DEVICE_PRIVATE
         for other, place in entries:
             other.page_table.set(place, kind, target, other.page_table.lookup(place).flags)

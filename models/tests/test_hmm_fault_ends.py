@@ -7,7 +7,7 @@ import pytest
 
 from models.arrays import PAGE_BYTES
 from models.formats import format_by_name
-from models.hmm import CpuAccessError, EntryKind, HmmError, MemoryMap, Prot, Vma, cpu_read, cpu_write, fork
+from models.hmm import Advice, CpuAccessError, EntryKind, HmmError, MemoryMap, Prot, Vma, cpu_read, cpu_write, fork
 from models.hmm.errors import Signal
 from models.host_scheduler import run
 from models.tests.hmm_bench import FIXED, PLACE, STATES, HmmBench
@@ -100,3 +100,25 @@ def test_hmm_fault_device_page_shared_with_who_leaves() -> None:
     reading = bench.scheduler.start(cpu_read(bench.mm, PLACE, 4), "read")
     assert bench.scheduler.run_task(reading) and reading.result == b"data"
     assert bench.scheduler.run_task(leaving)
+
+
+@pytest.mark.parametrize("moment", ["migrate: collect next table", "migrate: copy", "migrate: finish"])
+def test_hmm_fault_page_thrown_away_while_it_moves(moment: str) -> None:
+    """
+    Stimulus: a page that a child shares with its parent moves to the device; at some moment of that the parent throws
+    its own entry away; then the child reads.
+    Checking: the child's entry is neither left cut off nor left at the old page: it reads what was there.
+    Covers: MM-MIGRATE-SHARED
+    """
+    bench = HmmBench()
+    run(bench.begin(), bench.scheduler)
+    run(STATES["writable"](bench), bench.scheduler)
+    child = run(fork(bench.mm), bench.scheduler)
+    moving = bench.scheduler.start(bench.to_device(PLACE, PLACE + PAGE_BYTES), "move")
+    assert bench.scheduler.run_until(moving, moment)
+    throwing = bench.scheduler.start(bench.mm.madvise(PLACE, PAGE_BYTES, Advice.MADV_DONTNEED), "throw away")
+    assert bench.scheduler.run_task(throwing) and bench.scheduler.run_task(moving)
+    assert child.page_table.lookup(PLACE).kind in (EntryKind.PRESENT, EntryKind.DEVICE_PRIVATE)
+    reading = bench.scheduler.start(cpu_read(child, PLACE, 4), "read")
+    assert bench.scheduler.run_task(reading) and reading.result == b"data"
+    assert bench.frames.references(child.page_table.lookup(PLACE).pfn) == 1
