@@ -8,7 +8,7 @@ copied. The watch finds out by itself which context and page a store concerns. S
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,10 +176,12 @@ class TableWatch:
                 self._started[event.number] = event
             case InvalidationAnswered():
                 update = self._started[event.number]
-                self._taken_away(self._pasids_of(update.space), update.start, update.end)
+                # A context that is being unbound has lost its root by now, but not what it lost to this invalidation.
+                losers = {pasid for pasid, _, _ in self._lost}
+                self._taken_away(self._pasids_of(update.space, losers), update.start, update.end)
             case InvalidationEnded():
                 update = self._started.pop(event.number)
-                for pasid in self._pasids_of(update.space):
+                for pasid in self._pasids_of(update.space, self._roots):
                     self.compare(pasid, update.start, update.end)
             case CommitEnded():
                 self.compare(event.pasid, event.start, event.end)
@@ -188,8 +190,9 @@ class TableWatch:
             case _:
                 pass
 
-    def _pasids_of(self, number: int) -> list[int]:
-        spaces = {pasid: self._space_of(pasid) for pasid in self._roots}
+    def _pasids_of(self, number: int, pasids: Iterable[int]) -> list[int]:
+        """Those of an address space, out of `pasids`."""
+        spaces = {pasid: self._space_of(pasid) for pasid in pasids}
         return [pasid for pasid, space in spaces.items() if space is not None and space.number == number]
 
     def _taken_away(self, pasids: Sequence[int], start: int, end: int) -> None:

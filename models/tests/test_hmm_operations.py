@@ -8,10 +8,24 @@ import pytest
 
 from models.arrays import PAGE_BYTES
 from models.conform.judge import run_alone
-from models.hmm import Advice, EntryFlags, EntryKind, HmmError, InvalidateEvent, MapFlags, VmFlags, cpu_read, cpu_write
+from models.hmm import (
+    Advice,
+    CpuAccessError,
+    EntryFlags,
+    EntryKind,
+    HmmError,
+    InvalidateEvent,
+    MapFlags,
+    Prot,
+    VmFlags,
+    cpu_read,
+    cpu_write,
+)
 from models.hmm.frames import HUGE_BYTES, HUGE_PAGES
-from models.hmm.operations.exclusive import make_device_exclusive_range
+from models.hmm.notifiers import MmuIntervalNotifier, MmuNotifierRange
+from models.hmm.operations.exclusive import get_page, make_device_exclusive_range
 from models.hmm.operations.merge import merge_equal_pages
+from models.hmm.operations.objects import truncate
 from models.hmm.page_table import LargeEntry
 from models.hmm.vma import Backing, SharedObject
 from models.tests.hmm_bench import FIXED, PLACE, HmmBench
@@ -137,3 +151,79 @@ def test_hmm_operations_merge_equal_pages() -> None:
         assert [entry.writable for entry in entries] == [False, False, False, True, True, True]
         # One of them is the merging thread's.
         assert [bench.frames.references(pfn) for pfn in pfns] == [0, 4, 0, 1, 1, 1]
+
+
+def test_hmm_operations_truncate_unmaps_copies_first() -> None:
+    """Before pages leave an object nobody maps them, nor private copies of them (truncate_pagecache()).
+
+    Stimulus: shared memory loses both its pages; a private mapping has a copy of one of them and maps the other; it
+    makes another copy while the pages go.
+    Checking: what the entries are each time that somebody is told: there, then gone; the late copy goes, too.
+    Covers: MM-TRUNCATE.
+    """
+    bench = PresentBench()
+    store = SharedObject(pages={0: 5000, 1: 5001}, size=2)
+    bench.area(pages=2, shared=store)
+    bench.entry(0, EntryKind.PRESENT, EntryFlags.WRITABLE)
+    bench.entry(1, EntryKind.PRESENT, pfn=5001, references=2)
+    bench.frames.system.exists(np.array([5000], dtype=np.uint64), 1)
+    seen: list[tuple[EntryKind, EntryKind]] = []
+
+    async def look(notifier: MmuIntervalNotifier, update: MmuNotifierRange, seq: int) -> bool:
+        notifier.set_seq(seq)
+        first, second = (bench.mm.page_table.lookup(PLACE + page * PAGE_BYTES).kind for page in range(2))
+        seen.append((first, second))
+        if len(seen) == 2:
+            bench.entry(0, EntryKind.PRESENT, EntryFlags.WRITABLE, pfn=5002)
+        return True
+
+    bench.mm.intervals.insert(MmuIntervalNotifier(PLACE, PLACE + 2 * PAGE_BYTES, look))
+    run_alone(truncate(bench.frames, store, 0))
+    assert seen == [(EntryKind.PRESENT, EntryKind.PRESENT), (EntryKind.NONE, EntryKind.NONE)]
+    assert not store.pages
+    assert bench.mm.page_table.lookup(PLACE).kind is EntryKind.NONE
+    assert [bench.frames.references(pfn) for pfn in (4096, 5000, 5001, 5002)] == [0, 0, 0, 0]
+
+
+def test_hmm_operations_forced_write_leaves_the_area() -> None:
+    """A debugger writes where nobody may: into a private copy, and the area is afterwards what it was (FOLL_FORCE).
+
+    Stimulus: get_page() for writing, forced, of a page that two have in an area that may only be read.
+    Checking: a page of one's own that is still read-only; the flags of the area; without force EFAULT.
+    Covers: MM-GET-PAGE.
+    """
+    bench = PresentBench()
+    flags = VmFlags.VM_READ | VmFlags.VM_MAYREAD | VmFlags.VM_MAYWRITE
+    area = bench.area(pages=1, flags=flags)
+    old = bench.entry(0, EntryKind.PRESENT, references=2)
+    with pytest.raises(HmmError, match="EFAULT"):
+        run_alone(get_page(bench.mm, PLACE, write=True))
+    new = run_alone(get_page(bench.mm, PLACE, write=True, force=True))
+    assert area.flags == flags
+    entry = bench.mm.page_table.lookup(PLACE)
+    assert (entry.pfn, entry.writable) == (new, False)
+    assert new != old and bench.frames.references(old) == 1
+
+
+def test_hmm_operations_protected_from_everything() -> None:
+    """Memory of PROT_NONE is nobody's to read (mprotect(), mmap()); its bytes stay.
+
+    Stimulus: a page is written, protected from everything, read, and made readable again; a mapping of PROT_NONE.
+    Checking: SIGSEGV meanwhile; the bytes afterwards.
+    Covers: MM-PROTECT.
+    """
+    bench = HmmBench()
+    mm = bench.mm
+
+    async def scenario() -> None:
+        va = await mm.mmap(0, PAGE_BYTES)
+        await cpu_write(mm, va, b"stays")
+        await mm.mprotect(va, PAGE_BYTES, Prot.PROT_NONE)
+        none = await mm.mmap(0, PAGE_BYTES, Prot.PROT_NONE)
+        for address in (va, none):
+            with pytest.raises(CpuAccessError, match="SIGSEGV"):
+                await cpu_read(mm, address, 1)
+        await mm.mprotect(va, PAGE_BYTES, Prot.PROT_READ)
+        assert await cpu_read(mm, va, 5) == b"stays"
+
+    bench.scheduler.run(scenario())

@@ -327,6 +327,20 @@ def test_range_fault_gigabyte_entry() -> None:
         assert [pfn_of(int(word)) for word in array] == [4096 + 777 + index for index in range(4)]
 
 
+def test_range_fault_gigabyte_entry_is_one() -> None:
+    """
+    Stimulus: A read-only entry of 1 GiB of device memory that may not be written; the third of four pages is to be.
+    Checking: The call fails before anything of the entry is told, for all of it is asked for together.
+    Covers: I8
+    """
+    bench = PresentBench()
+    bench.area(1 << 18, READ_ONLY, shared=SharedObject(kind=Backing.DRIVER, lasts=True))
+    bench.large(18)
+    errno, array = bench.ask(4, 0, [0, 0, WRITE_FAULT, 0], WRITE_FAULT, first=5)
+    assert errno == "EPERM"
+    assert array.tolist() == [0, 0, WRITE_FAULT, 0]
+
+
 def test_range_fault_range_across_everything() -> None:
     """
     Stimulus: A gap, an area, an area that may not be read, a gap; a look, and requests that end before each.

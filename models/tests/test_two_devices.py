@@ -179,3 +179,21 @@ def test_two_devices_failure_can_be_pasted(driver: type[Driver], rule_name: str)
     exec(text.replace(driver.__name__, "Driver"), names)
     names["test_scenario"]()
     assert rule_name in what, what
+
+
+def test_two_devices_unbinds_before_an_invalidation_is_answered() -> None:
+    """
+    Stimulus: one device has let go of a page that it could write, the other is late; meanwhile the first is unbound
+    the address space, and the page is free before that is through.
+    Checking: nothing is found: the page is judged when the invalidation is answered, not when it is free.
+    Covers: I19, RACE.
+    """
+    host = TwoDevices(24)
+    host.device_write(0, 0, 0)
+    host.device_write(1, 0, 1)
+    host.advance(237)
+    host.remap(0, 0, 1)
+    host.advance(14)
+    host.rebind(0, 0)
+    host.advance(100)
+    host.finish()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from models.fault_records import replay_all_command, resume_command
 from models.structures import Access, Opcode, pack_command
 from tb.case import Case, CaseResult, MemorySettings
@@ -17,7 +19,12 @@ from tb.scenarios.race_world import ABSENT, HOT, MISSING, NEXT, RaceWorld, line_
 GAP_CYCLES = 60
 """Between the end of what comes before and the event's request: an action may be that much earlier."""
 LATER_CYCLES = 40
+TOGETHER = 1
+"""The headstart with which an answer and the action are told together: then the action comes in the cycle in which the
+walk of the replay starts."""
 PLACES_LOG2 = 4
+INDEX_MASK = (1 << 32) - 1
+"""Of a command's row, what of `extra` is its index."""
 GET_PLACES_LOG2 = {"record_write": 1, "put": 1, "interrupt": 1, "bus_error": PLACES_LOG2}
 """With fault_get the ring is full, but for events whose records need a place although nothing was taken yet."""
 
@@ -35,7 +42,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cell:
-    """A case of one action and one event. `request`, `step`, `answer`: indices of what Timing is about."""
+    """A case of one action and one event. `request`, `step`, `answer`: indices of what Timing is about; `command`:
+    of the action's command, if it is one, in the ring."""
 
     action: HostAction
     event: DeviceEvent
@@ -44,6 +52,7 @@ class Cell:
     case: Case
     request: int
     step: int
+    command: int
     answer: int | None
 
     def at(self, timing: Timing) -> Case:
@@ -62,7 +71,8 @@ class Cell:
             rows = result.device_events[result.device_events["kind"] == self.action.register]
         else:
             rows = result.events[result.events["kind"] == EventKind.COMMAND]
-            rows = rows[rows["code"] == self.action.opcode]
+            rows = rows[(rows["extra"] & np.uint64(INDEX_MASK)) == self.command]
+            assert (rows["code"] == self.action.opcode).all(), "the ring has another command in this place"
         later = rows["cycle"][rows["cycle"] > start]
         return int(later[0]) if later.size else None
 
@@ -105,7 +115,7 @@ def build_cell(
     """The cell, at no times yet. `tag`: of the fault that waits beforehand, 0 as long as it is not known.
 
     `headstart`: commands without an effect before that of the action, which by this is executed later than its line
-    comes.
+    comes. With one of them the answer of an event that needs one is told together with the action: they come in a row.
     """
     action, event = HOST_ACTIONS[action_name], DEVICE_EVENTS[event_name]
     fault = event.fault or action.needs_fault
@@ -127,18 +137,20 @@ def build_cell(
         # command, which needs a read of its own, can be executed when the replay begins.
         request = world.ask(HOT, access=Access.PREFETCH)
         world.ask_out_of_range()
-        answer = world.tell() - 1
+        if headstart != TOGETHER:
+            answer = world.tell() - 1
     else:
         request = world.ask(page, hold=event.hold)
     if action.opcode is not None:
         for _ in range(headstart):
             world.add_command(pack_command(opcode=Opcode.RUN))
+    command = world.script.tail
     action.prepare(world, aim)
     step = len(world.script)
     action.fire(world, aim, When())
     action.finish(world, aim)
     _end(world, page)
-    return Cell(action, event, world, aim, world.builder.build(), request, step, answer)
+    return Cell(action, event, world, aim, world.builder.build(), request, step, command, answer)
 
 
 def _end(world: RaceWorld, page: int) -> None:

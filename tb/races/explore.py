@@ -29,14 +29,18 @@ MOST_FAILURES = 3
 """Failing runs of a cell that are kept."""
 STILL = MemorySettings(read_latency=(3, 3), write_latency=(3, 3))
 QUICK = MemorySettings(read_latency=(1, 1), write_latency=(1, 1))
-HALTING = STILL.model_copy(update={"ar_pause": 8})
+HALTING = STILL.model_copy(update={"ar_pause": 8, "aw_pause": 8})
 SCATTERED = MemorySettings(read_latency=(0, 9), write_latency=(0, 9), ar_pause=8, r_pause=4, aw_pause=4, b_pause=4)
-WIDE = MemorySettings(read_latency=(0, 24), write_latency=(0, 9), ar_pause=8)
-HEADSTART = 2
+WIDE = MemorySettings(read_latency=(0, 24), write_latency=(0, 9), ar_pause=8, aw_pause=8)
 VARIANTS: tuple[tuple[MemorySettings, int], ...] = (
     (STILL, 0),
-    (STILL, HEADSTART),
-    *((settings, 0) for settings in (HALTING, QUICK, SCATTERED, *(HALTING, WIDE) * 8)),
+    (STILL, 1),
+    (STILL, 2),
+    (HALTING, 0),
+    (HALTING, 1),
+    (QUICK, 0),
+    (SCATTERED, 0),
+    *((HALTING, 2), (WIDE, 0), (HALTING, 0), (WIDE, 1), (HALTING, 1), (WIDE, 2)) * 3,
 )
 """Memories, each with draws of its own, and how many commands stand before that of the action (see build_cell); the
 next one is tried where the one before left something unseen.
@@ -176,7 +180,7 @@ class Explorer:
 
         Two runs find that out: one for the end of what comes before, one with the action long behind the event.
         """
-        settings, headstart = VARIANTS[variant] if variant < len(VARIANTS) else (STALE_MEMORY, variant % 2 * HEADSTART)
+        settings, headstart = VARIANTS[variant] if variant < len(VARIANTS) else (STALE_MEMORY, variant % 3)
         seed = self.seed + variant * SEED_STEP
         cell = build_cell(result.action, result.event, seed, settings, 0, headstart=headstart)
         timing = first_timing(cell, await self._simulate(cell, Timing()))

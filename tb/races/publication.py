@@ -6,6 +6,8 @@ Source: docs/interface.md, "Fault ring".
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+
 import numpy as np
 
 from models.structures import FAULT_RECORD_BYTES
@@ -28,18 +30,17 @@ def check_publication(result: CaseResult, ring: range) -> list[Failure]:
     # Within a cycle the counter's new value is older than the bus's transfer: it counts what came before.
     order = np.lexsort((chosen["kind"] != DeviceEventKind.FAULT_PUT, chosen["cycle"]))
     rows = (chosen[order][name].tolist() for name in ("cycle", "kind", "id", "pa", "reason", "extra"))
-    open_writers: set[int] = set()
+    # Several writes may be open under one id; they are answered in order. For each: does it write a record?
+    open_writes: dict[int, deque[bool]] = defaultdict(deque)
     answered = 0
     counted = 0
     failures = []
     for cycle, kind, writer, address, response, value in zip(*rows, strict=True):
         if kind == DeviceEventKind.BUS_WRITE:
             # The address is the line's.
-            if address + 2 * FAULT_RECORD_BYTES > ring.start and address < ring.stop:
-                open_writers.add(writer)
+            open_writes[writer].append(address + 2 * FAULT_RECORD_BYTES > ring.start and address < ring.stop)
         elif kind == DeviceEventKind.BUS_WRITE_DONE:
-            if writer in open_writers:
-                open_writers.remove(writer)
+            if open_writes[writer].popleft():
                 answered += response == 0
         elif kind == DeviceEventKind.SOFT_RESET:
             # What was answered in it is in memory and not told.

@@ -8,6 +8,7 @@ import os
 import signal
 
 import cocotb
+import numpy as np
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ClockCycles
 
@@ -16,11 +17,13 @@ from models.physical_memory import PhysicalMemory
 from tb.agents.client import ClientRequest
 from tb.case import MemorySettings
 from tb.environment import Environment, Interrupted, make_settings
+from tb.host_script import FIRST_PORT
 from tb.pin_environment import PinEnvironment
 from tb.records import REQUEST_DTYPE, ActionKind
 from tb.simulator import RECORD_DTYPES, SimulatorError, check_record_sizes
 from tb.tests.cocotb_transactor import assert_clean
-from tb.tests.small_case import SMALL_MEMORY, page_requests, small_builder, stalled_case, with_actions
+from tb.tests.fault_bench import DEVICE, SLOTS
+from tb.tests.small_case import PAGES, SMALL_MEMORY, page_requests, small_builder, stalled_case, with_actions
 
 UNKNOWN_KIND = 77
 LIMIT_MS = 1
@@ -91,8 +94,10 @@ async def test_assertion_ends_case(dut: SimHandleBase) -> None:
     Covers: ASSERTION-COUNT
     """
     builder = small_builder("assertion-in-case", settings=MemorySettings(read_latency=(200, 200)))
-    # More than the device has places for, so that one waits at the port.
-    builder.ask(page_requests(list(range(0, 480, 20)), after_action=len(builder.script)))
+    # More than the device has places for, on all ports, so that one waits at each.
+    requests = page_requests([page % PAGES for page in range(2 * SLOTS)], after_action=len(builder.script))
+    requests["client"] = FIRST_PORT + np.arange(requests.size) % DEVICE.ports
+    builder.ask(requests)
     environment = PinEnvironment(dut)
     case = builder.build()
 

@@ -93,8 +93,9 @@ def published(*rows: tuple[int, DeviceEventKind, int]) -> CaseResult:
 def test_publication_order() -> None:
     """
     Stimulus: a record that is published rightly; FAULT_PUT in the cycle of the answer, before it, after an answer that
-    failed, never; an interrupt before FAULT_PUT; a write elsewhere.
-    Checking: only the first and the last have no failure.
+    failed, never; an interrupt before FAULT_PUT; a write elsewhere; two records on their way, counted one by one, or
+    both too soon.
+    Checking: what is published rightly and what is written elsewhere have no failure, all else has.
     Covers: RACE-PUBLICATION
     """
     write, done, put = DeviceEventKind.BUS_WRITE, DeviceEventKind.BUS_WRITE_DONE, DeviceEventKind.FAULT_PUT
@@ -108,6 +109,10 @@ def test_publication_order() -> None:
         published((5, write, 0x1000), (9, done, 0)),
     ]
     assert all(check_publication(result, RING) for result in wrong)
+    # Two records on their way under one id are answered one after the other.
+    two = ((5, write, 0x1000), (6, write, 0x1020), (9, done, 0))
+    assert not check_publication(published(*two, (10, put, 1), (11, done, 0), (12, put, 2)), RING)
+    assert check_publication(published(*two, (10, put, 2), (11, done, 0)), RING)
     early = np.zeros(1, dtype=EVENT_DTYPE)
     early["cycle"], early["kind"] = 9, EventKind.INTERRUPT
     right.events = early

@@ -194,6 +194,28 @@ def test_records_one_thing_wrong_is_found(change: Change, invariant: str) -> Non
     assert invariant in names_of(case, result)
 
 
+@pytest.mark.parametrize(
+    ("hits", "shared", "walks", "right"), [(3, 2, 0, True), (0, 0, 9, True), (4, 2, 9, False), (1, 1, 2, False)]
+)
+def test_records_sources_of_translations(hits: int, shared: int, walks: int, right: bool) -> None:
+    """
+    Stimulus: Five translations; counters of hits of both levels and of walks that account for them, that tell of more
+    hits than there were translations, and that leave some without a source.
+    Checking: LOG exactly where they do not account for them; no LOG where a counter was not read.
+    Covers: RECORD-WRONG, COUNTERS
+    """
+    small = Small.new()
+    for page in range(5):
+        small.ask(page)
+    case = small.builder.build()
+    result = run_fake(case)
+    counts = {"COUNTER_HITS": hits, "COUNTER_SHARED_HITS": shared, "COUNTER_WALKS": walks}
+    result.counters |= counts
+    assert names_of(case, result) == ([] if right else ["LOG"])
+    del result.counters["COUNTER_WALKS"]
+    assert names_of(case, result) == []
+
+
 def test_records_lost_request_and_skipped_command() -> None:
     """
     Stimulus: A device that never answers a request, and one that does not take a command.
