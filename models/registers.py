@@ -162,7 +162,7 @@ CAPABILITY_PASID_BITS = Field(Register.CAPABILITY, high=23, low=16)
 CAPABILITY_ID_BITS = Field(Register.CAPABILITY, high=31, low=24)
 """Width of a request id in bits."""
 CAPABILITY_TLB_ENTRIES = Field(Register.CAPABILITY, high=47, low=32)
-"""Entries of the translation cache."""
+"""Entries of each port's first-level translation cache."""
 CAPABILITY_CONTEXT_ENTRIES = Field(Register.CAPABILITY, high=55, low=48)
 """Entries of the context cache."""
 CAPABILITY_FENCE_DEPTH = Field(Register.CAPABILITY, high=63, low=56)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The MMU itself: client ports, translation cache, walks, faults, commands and fences, between
+// The MMU itself: client ports, translation caches, walks, faults, commands and fences, between
 // plain register signals on one side and line reads and writes on the other. Does not hold
 // registers and does not know AXI: hmm_device does.
 // See docs/interface.md.

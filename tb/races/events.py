@@ -34,7 +34,7 @@ class DeviceEvent:
     `page`: what its request asks for, `page_under_fault`: if a fault waits on MISSING beforehand, because the action
     needs one or (`fault`) the event; `repaired`: that page is repaired then before the request comes. `warm`: the page
     is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the requests only keep
-    the walker busy; the event follows from an answer. `hold`: cycles of the request's grant. `stale`: what
+    walks busy; the event follows from an answer. `hold`: cycles of the request's grant. `stale`: what
     the walk has read by then; an action that changes it must meet the event also with what was read before the change.
     """
 
