@@ -54,7 +54,7 @@ def _assert_one_sentence(done: subprocess.CompletedProcess[str], *said: str) -> 
         (["build", "--configuration", "huge"], ["huge", "default, large, tiny, va57"]),
         (["test", "--jobs", "1", "no_test_is_called_this"], ["no_test_is_called_this"]),
         (["break", "--paths", "docs"], ["docs"]),
-        (["break", "--rtl", "--draw", "3"], ["--draw"]),
+        (["break", "--rtl", "--draws", "2", "--draw", "3"], ["from 1 to 2", "3"]),
         (["picture", "sunset"], ["sunset", "choose fault"]),
         (["regress", "weekly"], ["weekly", "nightly, pr, smoke"]),
         (["regress", "smoke", "-k", "races and"], ["races and", "no expression"]),
