@@ -9,6 +9,7 @@ rtl/decode/hmm_format_check.sv
 rtl/decode/hmm_entry_decoder.sv
 rtl/decode/hmm_directory_decoder.sv
 rtl/common/hmm_arbiter.sv
+rtl/common/hmm_apart_arbiter.sv
 rtl/cache/hmm_block_cache.sv
 rtl/cache/hmm_context_cache.sv
 rtl/cache/hmm_coalesce.sv
@@ -16,6 +17,7 @@ rtl/cache/hmm_shared_tlb.sv
 rtl/cache/hmm_lookup.sv
 rtl/decode/hmm_line_decoder.sv
 rtl/walk/hmm_walk_start.sv
+rtl/walk/hmm_walk_address.sv
 rtl/walk/hmm_walk_step.sv
 rtl/walk/hmm_walk_pool.sv
 rtl/translate/hmm_translate.sv

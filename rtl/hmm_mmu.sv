@@ -110,7 +110,7 @@ module hmm_mmu
   client_request_t               answer_request;
   reason_e                       answer_reason;
   cached_t                       answer_cached, looked_cached;
-  logic            [Clients-1:0] hit_valid;
+  logic            [Clients-1:0] hit_valid, port_hit, port_aborted;
   client_request_t               hit_request;
   logic                          fence_valid, fence_ready;
   logic [EpochBits-1:0]          epoch;
@@ -150,19 +150,14 @@ module hmm_mmu
     .epoch_o          (epoch),
     .epoch_open_o     (epoch_open),
     .busy_o           (ports_busy),
-    .hit_o            (events_o.hit[Clients-1:0]),
-    .aborted_o        (events_o.aborted[Clients-1:0])
+    .hit_o            (port_hit),
+    .aborted_o        (port_aborted)
   );
 
-  assign events_o.request[Clients-1:0] = req_valid_i & req_ready_o;
-  assign events_o.stalled[Clients-1:0] = req_valid_i & ~req_ready_o;
-
-  for (genvar c = Clients; c < MaxClients; c++) begin : gen_no_port
-    assign events_o.hit[c]     = 1'b0;
-    assign events_o.aborted[c] = 1'b0;
-    assign events_o.request[c] = 1'b0;
-    assign events_o.stalled[c] = 1'b0;
-  end
+  assign events_o.hit     = MaxClients'(port_hit);
+  assign events_o.aborted = MaxClients'(port_aborted);
+  assign events_o.request = MaxClients'(req_valid_i & req_ready_o);
+  assign events_o.stalled = MaxClients'(req_valid_i) & ~MaxClients'(req_ready_o);
 
   // ---- Faults -----------------------------------------------------------------------------------
 
@@ -182,7 +177,7 @@ module hmm_mmu
   fault_record_t        record;
   logic [31:0]          record_tag;
   logic [63:0]          timestamp_q, timestamp_d;
-  logic                 walks_open, merged, replayed, answer_ignored;
+  logic                 walks_open, merged, replayed, answer_ignored, record_busy;
 
   assign timestamp_d = timestamp_q + 64'd1;
 
@@ -242,8 +237,6 @@ module hmm_mmu
     .replayed_o         (replayed),
     .unrecorded_o       (events_o.unrecorded)
   );
-
-  logic record_busy;
 
   hmm_fault_recorder #(
     .Depth (FaultSlots)
@@ -410,7 +403,6 @@ module hmm_mmu
   );
 
   logic [63:0] next_fence_sequence, fence_value;
-
   hmm_fence #(
     .Walks     (Walks),
     .Depth     (FenceDepth),
@@ -448,7 +440,6 @@ module hmm_mmu
   // ---- Events -----------------------------------------------------------------------------------
 
   logic walk_read, fill;
-
   assign walk_read = read_valid_o[0] && read_ready_i[0];
   assign fill      = walk_done && (walk_reason == REASON_NONE);
 

@@ -123,7 +123,7 @@ def _cut(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
 def _only_here(mm: MemoryMap, va: int, pfn: int) -> bool:
     """Whether nobody has the page but us and the migration entry here: it may be gone, and another's be left."""
     entry = mm.page_table.lookup(va)
-    return entry.kind is EntryKind.MIGRATION and entry.pfn == pfn and mm.frames.references(pfn) == 2
+    return entry.kind is EntryKind.MIGRATION and entry.pfn == pfn and mm.frames.references(pfn) <= 2
 
 
 async def _cut_others(mm: MemoryMap, va: int, pfn: int) -> bool:

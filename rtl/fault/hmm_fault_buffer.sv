@@ -188,43 +188,15 @@ module hmm_fault_buffer
 
   // Neighbours in place are often neighbours in address. They are taken apart, so that the line of
   // the first is here when the next looks for it.
-  localparam int unsigned Apart = 8;
-
-  typedef place_t [Places-1:0] order_of_places_t;
-
-  function automatic order_of_places_t places_apart();
-    order_of_places_t places;
-    int unsigned      next;
-    places = '0;
-    next   = 0;
-    for (int unsigned r = 0; r < Apart; r++) begin
-      for (int unsigned p = r; p < Places; p += Apart) begin
-        places[next] = place_t'(p);
-        next++;
-      end
-    end
-    return places;
-  endfunction
-
-  localparam order_of_places_t PlacesApart = places_apart();
-
-  places_t lookup_in_order;
-  place_t  lookup_choice;
-
-  always_comb begin
-    for (int unsigned i = 0; i < Places; i++) lookup_in_order[i] = is_lookup[PlacesApart[i]];
-  end
-
-  hmm_arbiter #(.Inputs (Places)) u_lookup_arbiter (
+  hmm_apart_arbiter #(.Inputs (Places)) u_lookup_arbiter (
     .clk_i,
     .rst_ni,
-    .request_i (lookup_in_order),
+    .request_i (is_lookup),
     .served_i  (lookup_ready_i),
     .valid_o   (lookup_valid_o),
-    .index_o   (lookup_choice)
+    .index_o   (lookup_place_o)
   );
 
-  assign lookup_place_o   = PlacesApart[lookup_choice];
   assign lookup_request_o = owners_q[lookup_place_o].request;
 
   // ---- The host's answers -----------------------------------------------------------------------

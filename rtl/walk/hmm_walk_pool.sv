@@ -149,30 +149,16 @@ module hmm_walk_pool
   assign match_o = (matching != '0);
 
   hmm_arbiter #(.Inputs (Walks)) u_start_arbiter (
-    .clk_i,
-    .rst_ni,
-    .request_i (is_start),
-    .served_i  (1'b1),
-    .valid_o   (start_wanted),
-    .index_o   (start_walk)
+    .clk_i, .rst_ni, .request_i (is_start), .served_i (1'b1), .valid_o (start_wanted),
+    .index_o (start_walk)
   );
-
   hmm_arbiter #(.Inputs (Walks)) u_issue_arbiter (
-    .clk_i,
-    .rst_ni,
-    .request_i (is_issue),
-    .served_i  (issue_served),
-    .valid_o   (issue_wanted),
-    .index_o   (issue_choice)
+    .clk_i, .rst_ni, .request_i (is_issue), .served_i (issue_served), .valid_o (issue_wanted),
+    .index_o (issue_choice)
   );
-
   hmm_arbiter #(.Inputs (Walks)) u_ended_arbiter (
-    .clk_i,
-    .rst_ni,
-    .request_i (is_ended),
-    .served_i  (ended_served),
-    .valid_o   (ended_wanted),
-    .index_o   (ended_walk)
+    .clk_i, .rst_ni, .request_i (is_ended), .served_i (ended_served), .valid_o (ended_wanted),
+    .index_o (ended_walk)
   );
 
   // ---- The beginning ----------------------------------------------------------------------------
@@ -180,20 +166,12 @@ module hmm_walk_pool
   walk_t    starting, done_walk;
   reason_e  start_reason;
   pointer_t start_pointer;
-  logic     fill;
-  logic     fill_directories;
-
-  assign starting = walks_q[start_walk];
-
+  logic     fill, fill_directories;
   pointer_t done_directory;
 
-  assign done_directory = '{
-    kind:       PointerDirectory,
-    level:      done_walk.pointer.level,
-    base:       done_walk.table_base,
-    page_shift: '0,
-    max_order:  '0
-  };
+  assign starting = walks_q[start_walk];
+  assign done_directory = '{kind: PointerDirectory, level: done_walk.pointer.level,
+                            base: done_walk.table_base, page_shift: '0, max_order: '0};
 
   hmm_walk_start #(
     .VaBits           (VaBits),
@@ -255,36 +233,22 @@ module hmm_walk_pool
   logic        held_q, held_d;  // an address that was offered stays until it is taken
   walk_index_t held_walk_q, held_walk_d;
   walk_t       issuing;
-  logic [48:0] issue_address;   // of the word
+  pa_t         issue_address;   // of the word
   logic        issue_beyond, offered;
 
   assign issue_walk = held_q ? held_walk_q : issue_choice;
   assign issuing    = walks_q[issue_walk];
 
-  always_comb begin
-    logic [5:0]  span_log2;
-    logic [63:0] index;
-    span_log2 = span_order(issuing.pointer.level) + 6'd12;
-    index    = '0;
-    //   reads a    | at
-    //   context    | the entry
-    //   directory  | the entry of the address, by the 9 bits above the entry's span
-    //   array      | the slot of the address in the span of the array
-    unique case (issuing.pointer.kind)
-      PointerContext:   index = '0;
-      PointerDirectory: index = (issuing.va >> span_log2) & 64'h1ff;
-      PointerArray:     index = (issuing.va & low_ones({1'b0, span_log2})) >>
-                                 issuing.pointer.page_shift;
-      default: ;
-    endcase
-    issue_beyond  = (index[63:45] != '0);
-    issue_address = {1'b0, issuing.pointer.base} + {index[45:0], 3'd0};
-    issue_beyond  = issue_beyond || issue_address[48];
-  end
+  hmm_walk_address u_address (
+    .pointer_i (issuing.pointer),
+    .va_i      (issuing.va),
+    .address_o (issue_address),
+    .beyond_o  (issue_beyond)
+  );
 
   assign offered        = (held_q || issue_wanted) && !issue_beyond;
   assign read_valid_o   = offered;
-  assign read_address_o = {issue_address[47:6], 6'd0};
+  assign read_address_o = {issue_address[PaBits-1:6], 6'd0};
   assign read_tag_o     = tag_t'(issue_walk);
   assign held_d         = offered && !read_ready_i;
   assign held_walk_d    = issue_walk;
@@ -368,7 +332,6 @@ module hmm_walk_pool
   // ---- The walks --------------------------------------------------------------------------------
 
   logic [Walks-1:0] anew;
-
   //   a walk in  | and                                         | goes to
   //   Free       | it is begun                                 | Start
   //   Start      | its turn, nothing to read                   | Ended
