@@ -168,7 +168,7 @@ def test_two_devices_failure_can_be_pasted(driver: type[Driver], rule_name: str)
         drivers = (driver, Driver)
 
     with pytest.raises(AssertionError) as caught:
-        run_machine(Broken, 1, examples=100, steps=15)
+        run_machine(Broken, 1, examples=400, steps=15)
     what, _, text = str(caught.value).partition("\n\n")
     assert len([line for line in text.splitlines() if "host." in line]) <= LONGEST, text
     names = {"TwoDevices": TwoDevices, "AnswerPolicy": AnswerPolicy, "Driver": Driver, **vars(planted_drivers)}
