@@ -9,6 +9,7 @@ rtl/decode/hmm_format_check.sv
 rtl/decode/hmm_entry_decoder.sv
 rtl/decode/hmm_directory_decoder.sv
 rtl/common/hmm_arbiter.sv
+rtl/common/hmm_held_arbiter.sv
 rtl/common/hmm_apart_arbiter.sv
 rtl/cache/hmm_block_cache.sv
 rtl/cache/hmm_context_cache.sv
@@ -19,11 +20,14 @@ rtl/decode/hmm_line_decoder.sv
 rtl/walk/hmm_walk_start.sv
 rtl/walk/hmm_walk_address.sv
 rtl/walk/hmm_walk_step.sv
+rtl/walk/hmm_walk_share.sv
+rtl/walk/hmm_walk_end.sv
 rtl/walk/hmm_walk_pool.sv
 rtl/translate/hmm_translate.sv
 rtl/translate/hmm_grants.sv
 rtl/translate/hmm_ports.sv
 rtl/fault/hmm_fault_answers.sv
+rtl/fault/hmm_fault_records.sv
 rtl/fault/hmm_fault_buffer.sv
 rtl/fault/hmm_fault_recorder.sv
 rtl/command/hmm_command_fetch.sv
@@ -32,7 +36,6 @@ rtl/command/hmm_fence.sv
 rtl/memory/hmm_read_mux.sv
 rtl/memory/hmm_write_mux.sv
 rtl/engine/hmm_engine_check.sv
-rtl/engine/hmm_engine_turn.sv
 rtl/engine/hmm_engine_order.sv
 rtl/engine/hmm_engine_promises.sv
 rtl/engine/hmm_engine_mover.sv

@@ -4,8 +4,9 @@ rtl/waivers.vlt
 rtl/regs/waivers.vlt
 rtl/regs/hmm_structures_pkg.sv
 rtl/pkg/hmm_pkg.sv
+rtl/common/hmm_arbiter.sv
+rtl/common/hmm_held_arbiter.sv
 rtl/engine/hmm_engine_check.sv
-rtl/engine/hmm_engine_turn.sv
 rtl/engine/hmm_engine_order.sv
 rtl/engine/hmm_engine_mover.sv
 rtl/engine/hmm_engine_ring.sv

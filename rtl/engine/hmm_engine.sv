@@ -230,32 +230,32 @@ module hmm_engine
   logic [LaneBits-1:0] asker, releaser;
   logic [Lanes-1:0]    release_q, release_d, releasing, release_shown;
 
-  hmm_engine_turn #(
-    .Users (Lanes)
+  hmm_held_arbiter #(
+    .Inputs (Lanes)
   ) u_request_turn (
     .clk_i,
     .rst_ni,
-    .valid_i  (req_valid & ~release_q),  // an id is asked under again when it is released
-    .shown_o  (req_shown),
-    .choice_o (asker),
-    .valid_o  (req_valid_o),
-    .ready_i  (req_ready_i)
+    .request_i (req_valid & ~release_q),  // an id is asked under again when it is released
+    .valid_o   (req_valid_o),
+    .index_o   (asker),
+    .shown_o   (req_shown),
+    .ready_i   (req_ready_i)
   );
 
   assign req_o       = req[asker];
   assign rsp_ready_o = 1'b1;
 
   // A read and a write may end in one cycle; the port takes one release.
-  hmm_engine_turn #(
-    .Users (Lanes)
+  hmm_held_arbiter #(
+    .Inputs (Lanes)
   ) u_release_turn (
     .clk_i,
     .rst_ni,
-    .valid_i  (releasing),
-    .shown_o  (release_shown),
-    .choice_o (releaser),
-    .valid_o  (rel_valid_o),
-    .ready_i  (1'b1)
+    .request_i (releasing),
+    .valid_o   (rel_valid_o),
+    .index_o   (releaser),
+    .shown_o   (release_shown),
+    .ready_i   (1'b1)
   );
 
   assign releasing = release_q | rel_valid;
@@ -269,28 +269,28 @@ module hmm_engine
 
   // ---- Bus --------------------------------------------------------------------------------------
 
-  hmm_engine_turn #(
-    .Users (Users)
+  hmm_held_arbiter #(
+    .Inputs (Users)
   ) u_read_turn (
     .clk_i,
     .rst_ni,
-    .valid_i  (read_valid),
-    .shown_o  (read_shown),
-    .choice_o (reader),
-    .valid_o  (read_valid_o),
-    .ready_i  (read_ready_i)
+    .request_i (read_valid),
+    .valid_o   (read_valid_o),
+    .index_o   (reader),
+    .shown_o   (read_shown),
+    .ready_i   (read_ready_i)
   );
 
-  hmm_engine_turn #(
-    .Users (Users)
+  hmm_held_arbiter #(
+    .Inputs (Users)
   ) u_write_turn (
     .clk_i,
     .rst_ni,
-    .valid_i  (write_valid),
-    .shown_o  (write_shown),
-    .choice_o (writer),
-    .valid_o  (write_valid_o),
-    .ready_i  (write_ready_i)
+    .request_i (write_valid),
+    .valid_o   (write_valid_o),
+    .index_o   (writer),
+    .shown_o   (write_shown),
+    .ready_i   (write_ready_i)
   );
 
   assign read_address_o  = read_address[reader];

@@ -204,12 +204,16 @@ module hmm_fault_buffer
   places_t replayed, cancelled, given_up, report_dropped;
 
   client_request_t requests    [Places];
+  reason_e         reasons     [Places];
   logic [23:0]     generations [Places];
+  logic [63:0]     timestamps  [Places];
 
   always_comb begin
     for (int unsigned i = 0; i < Places; i++) begin
       requests[i]    = owners_q[i].request;
+      reasons[i]     = faults_q[i].reason;
       generations[i] = faults_q[i].generation;
+      timestamps[i]  = faults_q[i].timestamp;
     end
   end
 
@@ -304,44 +308,29 @@ module hmm_fault_buffer
     if (hit_answers) hit_valid_o[owners_q[looked_place_i].client] = 1'b1;
   end
 
-  // ---- Records, in turn over the places ---------------------------------------------------------
+  // ---- Records ----------------------------------------------------------------------------------
 
-  place_t          record_place, recorded_place;
-  client_request_t record_request;
-  logic [15:0]     merged_count;
-  logic            recorded_matches;
+  place_t record_place, recorded_place;
+  logic   recorded_matches;
 
-  hmm_arbiter #(.Inputs (Places)) u_record_arbiter (
+  hmm_fault_records #(
+    .Places (Places)
+  ) u_records (
     .clk_i,
     .rst_ni,
-    .request_i (is_unrecorded),
-    .served_i  (record_taken_i),
-    .valid_o   (record_valid_o),
-    .index_o   (record_place)
+    .unrecorded_i  (is_unrecorded),
+    .report_i      (is_report),
+    .merged_i      (is_merged),
+    .leaders_i     (leaders_q),
+    .requests_i    (requests),
+    .reasons_i     (reasons),
+    .generations_i (generations),
+    .timestamps_i  (timestamps),
+    .valid_o       (record_valid_o),
+    .place_o       (record_place),
+    .record_o      (record_o),
+    .taken_i       (record_taken_i)
   );
-
-  always_comb begin
-    merged_count = 16'd1;
-    if (record_valid_o) begin
-      for (int unsigned i = 0; i < Places; i++) begin
-        if (is_merged[i] && (leaders_q[i] == record_place)) merged_count = merged_count + 16'd1;
-      end
-    end
-  end
-
-  assign record_request = owners_q[record_place].request;
-
-  always_comb begin
-    record_o                 = '0;
-    record_o.tag             = {faults_q[record_place].generation, 8'(record_place)};
-    record_o.pasid           = record_request.pasid;
-    record_o.access          = record_request.access;
-    record_o.answer_expected = !is_report[record_place];
-    record_o.reason          = faults_q[record_place].reason;
-    record_o.va              = record_request.va;
-    record_o.timestamp       = faults_q[record_place].timestamp;
-    record_o.merged_count    = merged_count;
-  end
 
   // A place may have been given up and taken anew while its record was on its way.
   assign recorded_place   = place_t'(record_tag_i[7:0]);

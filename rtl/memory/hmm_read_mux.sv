@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Brings the line reads of several readers onto one AXI4 read channel. A reader may have many reads
 // open, one under each tag; the id is {reader, tag}, and lines come home in any order. An address
-// goes out in the cycle in which it is offered, a line goes home in the cycle in which it comes.
+// goes out in the cycle in which it is offered, a line goes home in the cycle in which it comes. A
+// reader waits for at most one address of each other reader.
 // See docs/interface.md, "Memory bus".
 
 module hmm_read_mux
@@ -41,58 +42,38 @@ module hmm_read_mux
 
   typedef logic [SourceBits-1:0] source_t;
 
-  // In turn over the readers; an address that was offered stays until it is taken.
-  logic    held_q, held_d;
-  source_t choice_q, choice_d, choice;
+  localparam int unsigned ReaderBits = (Readers > 1) ? $clog2(Readers) : 1;
+
+  logic [ReaderBits-1:0] reader;
+  logic [Readers-1:0]    shown;
+
+  hmm_held_arbiter #(
+    .Inputs (Readers)
+  ) u_turn (
+    .clk_i,
+    .rst_ni,
+    .request_i (read_valid_i),
+    .valid_o   (arvalid_o),
+    .index_o   (reader),
+    .shown_o   (shown),
+    .ready_i   (arready_i)
+  );
+
+  assign arid_o   = {source_t'(reader), read_tag_i[reader]};
+  assign araddr_o = read_address_i[reader];
+  assign aruser_o = read_device_i[reader];
 
   always_comb begin
-    logic found;
-    found  = 1'b0;
-    choice = choice_q;
-    for (int unsigned i = 0; i < 2 * Readers; i++) begin
-      if (!found && (i > 32'(choice_q)) && read_valid_i[(i >= Readers) ? i - Readers : i]) begin
-        found  = 1'b1;
-        choice = source_t'((i >= Readers) ? i - Readers : i);
-      end
-    end
-    if (held_q) choice = choice_q;
-  end
-
-  always_comb begin
-    arvalid_o    = 1'b0;
-    arid_o       = '0;
-    araddr_o     = '0;
-    aruser_o     = 1'b0;
-    read_ready_o = '0;
-    read_done_o  = '0;
     for (int unsigned i = 0; i < Readers; i++) begin
-      if (choice == source_t'(i)) begin
-        arvalid_o       = read_valid_i[i];
-        arid_o          = {source_t'(i), read_tag_i[i]};
-        araddr_o        = read_address_i[i];
-        aruser_o        = read_device_i[i];
-        read_ready_o[i] = arready_i;
-      end
-      read_done_o[i] = rvalid_i && (rid_i[AxiIdBits-1:TagBits] == source_t'(i));
+      read_ready_o[i] = shown[i] && arready_i;
+      read_done_o[i]  = rvalid_i && (rid_i[AxiIdBits-1:TagBits] == source_t'(i));
     end
   end
 
-  assign held_d          = arvalid_o && !arready_i;
-  assign choice_d        = arvalid_o ? choice : choice_q;
   assign rready_o        = 1'b1;
   assign read_done_tag_o = rid_i[TagBits-1:0];
   assign read_line_o     = rdata_i;
   assign read_error_o    = (rresp_i != 2'b00);
-
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      held_q   <= 1'b0;
-      choice_q <= '0;
-    end else begin
-      held_q   <= held_d;
-      choice_q <= choice_d;
-    end
-  end
 
   // ---- Promises ---------------------------------------------------------------------------------
 
@@ -119,17 +100,5 @@ module hmm_read_mux
   RKnown: assert property (@(posedge clk_i) disable iff (!rst_ni)
       rvalid_i |-> (rlast_i && (read_done_o != '0) && open_q[rid_i]))
     else $error("read data came that nobody asked for");
-  // Round-robin: a reader waits for at most one address of each other reader.
-  for (genvar i = 0; i < Readers; i++) begin : gen_fair
-    logic [2:0] passed_q, passed_d;
-    assign passed_d = (!read_valid_i[i] || read_ready_o[i]) ? '0 :
-                      passed_q + 3'(arvalid_o && arready_i);
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) passed_q <= '0;
-      else         passed_q <= passed_d;
-    end
-    ArFair: assert property (@(posedge clk_i) disable iff (!rst_ni) 32'(passed_q) < Readers)
-      else $error("a reader was passed over more often than there are others");
-  end
 
 endmodule

@@ -2,7 +2,8 @@
 // Brings the writes of several writers, each within one line, onto the AXI4 write channels. A
 // writer may have many writes open; the id is {writer, tag}. Those of one tag are answered in
 // order, as AXI4 promises for one id; others in any order. A write goes out in the cycle in which
-// it is offered, its answer goes home in the cycle in which it comes.
+// it is offered, its answer goes home in the cycle in which it comes. A writer waits for at most one
+// write of each other writer.
 // See docs/interface.md, "Memory bus".
 
 module hmm_write_mux
@@ -45,47 +46,35 @@ module hmm_write_mux
 
   typedef logic [SourceBits-1:0] source_t;
 
-  // Address and data go their own ways; the choice is held until both are taken.
-  logic    held_q, held_d;
-  logic    address_taken_q, address_taken_d, data_taken_q, data_taken_d;
-  source_t choice_q, choice_d, choice;
-  logic    offered, address_taken, data_taken;
+  localparam int unsigned WriterBits = (Writers > 1) ? $clog2(Writers) : 1;
 
-  always_comb begin
-    logic found;
-    found  = 1'b0;
-    choice = choice_q;
-    for (int unsigned i = 0; i < 2 * Writers; i++) begin
-      if (!found && (i > 32'(choice_q)) && write_valid_i[(i >= Writers) ? i - Writers : i]) begin
-        found  = 1'b1;
-        choice = source_t'((i >= Writers) ? i - Writers : i);
-      end
-    end
-    if (held_q) choice = choice_q;
-  end
+  // Address and data go their own ways; a write is taken when both are.
+  logic                  address_taken_q, address_taken_d, data_taken_q, data_taken_d;
+  logic                  offered, address_taken, data_taken;
+  logic [WriterBits-1:0] writer;
+  logic [Writers-1:0]    shown;
 
-  always_comb begin
-    offered  = 1'b0;
-    awid_o   = '0;
-    awaddr_o = '0;
-    awuser_o = 1'b0;
-    wdata_o  = '0;
-    wstrb_o  = '0;
-    for (int unsigned i = 0; i < Writers; i++) begin
-      if (choice == source_t'(i)) begin
-        offered  = write_valid_i[i];
-        awid_o   = {source_t'(i), write_tag_i[i]};
-        awaddr_o = {write_address_i[i][PaBits-1:6], 6'd0};
-        awuser_o = write_device_i[i];
-        wdata_o  = write_line_i[i];
-        wstrb_o  = write_strobe_i[i];
-      end
-    end
-  end
+  hmm_held_arbiter #(
+    .Inputs (Writers)
+  ) u_turn (
+    .clk_i,
+    .rst_ni,
+    .request_i (write_valid_i),
+    .valid_o   (offered),
+    .index_o   (writer),
+    .shown_o   (shown),
+    .ready_i   (address_taken && data_taken)
+  );
+
+  assign awid_o   = {source_t'(writer), write_tag_i[writer]};
+  assign awaddr_o = {write_address_i[writer][PaBits-1:6], 6'd0};
+  assign awuser_o = write_device_i[writer];
+  assign wdata_o  = write_line_i[writer];
+  assign wstrb_o  = write_strobe_i[writer];
 
   always_comb begin
     for (int unsigned i = 0; i < Writers; i++) begin
-      write_ready_o[i] = address_taken && data_taken && (choice == source_t'(i));
+      write_ready_o[i] = shown[i] && address_taken && data_taken;
       write_done_o[i]  = bvalid_i && (bid_i[AxiIdBits-1:TagBits] == source_t'(i));
     end
   end
@@ -97,8 +86,6 @@ module hmm_write_mux
 
   assign address_taken_d = address_taken && !data_taken;
   assign data_taken_d    = data_taken && !address_taken;
-  assign held_d          = offered && !(address_taken && data_taken);
-  assign choice_d        = offered ? choice : choice_q;
 
   assign bready_o         = 1'b1;
   assign write_done_tag_o = bid_i[TagBits-1:0];
@@ -106,13 +93,9 @@ module hmm_write_mux
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      held_q          <= 1'b0;
-      choice_q        <= '0;
       address_taken_q <= 1'b0;
       data_taken_q    <= 1'b0;
     end else begin
-      held_q          <= held_d;
-      choice_q        <= choice_d;
       address_taken_q <= address_taken_d;
       data_taken_q    <= data_taken_d;
     end
@@ -152,16 +135,5 @@ module hmm_write_mux
   BKnown: assert property (@(posedge clk_i) disable iff (!rst_ni)
       bvalid_i |-> ((write_done_o != '0) && (open_q[bid_i] != '0)))
     else $error("a write response came that nobody waits for");
-  // Round-robin: a writer waits for at most one write of each other writer.
-  for (genvar i = 0; i < Writers; i++) begin : gen_fair
-    logic [2:0] passed_q, passed_d;
-    assign passed_d = (!write_valid_i[i] || write_ready_o[i]) ? '0 : passed_q + 3'(taken);
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) passed_q <= '0;
-      else         passed_q <= passed_d;
-    end
-    WriteFair: assert property (@(posedge clk_i) disable iff (!rst_ni) 32'(passed_q) < Writers)
-      else $error("a writer was passed over more often than there are others");
-  end
 
 endmodule

@@ -132,8 +132,8 @@ module hmm_walk_pool
     end
   end
 
-  walk_index_t free_walk, start_walk, issue_choice, issue_walk, ended_walk;
-  logic        start_wanted, issue_wanted, ended_wanted, ended_served, issue_served;
+  walk_index_t free_walk, start_walk, issue_walk, back_walk, ended_walk;
+  logic        start_wanted, issue_wanted, ended_wanted, ended_served;
 
   always_comb begin
     free_walk    = '0;
@@ -144,21 +144,32 @@ module hmm_walk_pool
     end
   end
 
+  assign back_walk = walk_index_t'(read_done_tag_i);
+
   // While a reason waits for its turn no walk begins: so its turn comes.
   assign free_o  = (is_free != '0) && (!ended_wanted || ended_served);
   assign match_o = (matching != '0);
 
-  hmm_arbiter #(.Inputs (Walks)) u_start_arbiter (
-    .clk_i, .rst_ni, .request_i (is_start), .served_i (1'b1), .valid_o (start_wanted),
-    .index_o (start_walk)
+  hmm_arbiter #(
+    .Inputs (Walks)
+  ) u_start_arbiter (
+    .clk_i,
+    .rst_ni,
+    .request_i (is_start),
+    .served_i  (1'b1),
+    .valid_o   (start_wanted),
+    .index_o   (start_walk)
   );
-  hmm_arbiter #(.Inputs (Walks)) u_issue_arbiter (
-    .clk_i, .rst_ni, .request_i (is_issue), .served_i (issue_served), .valid_o (issue_wanted),
-    .index_o (issue_choice)
-  );
-  hmm_arbiter #(.Inputs (Walks)) u_ended_arbiter (
-    .clk_i, .rst_ni, .request_i (is_ended), .served_i (ended_served), .valid_o (ended_wanted),
-    .index_o (ended_walk)
+
+  hmm_arbiter #(
+    .Inputs (Walks)
+  ) u_ended_arbiter (
+    .clk_i,
+    .rst_ni,
+    .request_i (is_ended),
+    .served_i  (ended_served),
+    .valid_o   (ended_wanted),
+    .index_o   (ended_walk)
   );
 
   // ---- The beginning ----------------------------------------------------------------------------
@@ -167,11 +178,8 @@ module hmm_walk_pool
   reason_e  start_reason;
   pointer_t start_pointer;
   logic     fill, fill_directories;
-  pointer_t done_directory;
 
   assign starting = walks_q[start_walk];
-  assign done_directory = '{kind: PointerDirectory, level: done_walk.pointer.level,
-                            base: done_walk.table_base, page_shift: '0, max_order: '0};
 
   hmm_walk_start #(
     .VaBits           (VaBits),
@@ -181,63 +189,76 @@ module hmm_walk_pool
   ) u_start (
     .clk_i,
     .rst_ni,
-    .flush_i                  (flush_i),
-    .invalidation_i           (invalidation_i),
-    .context_base_i           (context_base_i),
-    .context_count_i          (context_count_i),
-    .lookup_i                 (start_wanted),
-    .pasid_i                  (starting.pasid),
-    .va_i                     (starting.va),
-    .reason_o                 (start_reason),
-    .pointer_o                (start_pointer),
-    .fill_pasid_i             (done_walk.pasid),
-    .fill_va_i                (done_walk.va),
-    .fill_array_i             (fill_directories && done_walk.array_new),
-    .fill_array_pointer_i     (done_walk.pointer),
-    .fill_directory_i         (fill_directories && done_walk.table_new),
-    .fill_directory_pointer_i (done_directory),
-    .fill_context_i           (fill && done_walk.root_new),
-    .fill_root_i              (done_walk.root)
+    .flush_i               (flush_i),
+    .invalidation_i        (invalidation_i),
+    .context_base_i        (context_base_i),
+    .context_count_i       (context_count_i),
+    .lookup_i              (start_wanted),
+    .pasid_i               (starting.pasid),
+    .va_i                  (starting.va),
+    .reason_o              (start_reason),
+    .pointer_o             (start_pointer),
+    .fill_pasid_i          (done_walk.pasid),
+    .fill_va_i             (done_walk.va),
+    .fill_array_i          (fill_directories && done_walk.array_new),
+    .fill_array_pointer_i  (done_walk.pointer),
+    .fill_directory_i      (fill_directories && done_walk.table_new),
+    .fill_directory_base_i (done_walk.table_base),
+    .fill_context_i        (fill && done_walk.root_new),
+    .fill_root_i           (done_walk.root)
   );
 
-  // Whether two walks at directories of one level, or at a context, want the same entry.
-  function automatic logic same_entry(pointer_t pointer, pasid_t pasid, va_t va, walk_t other);
-    va_t differs;
-    differs = (va ^ other.va) >> (span_order(pointer.level) + 6'd12);
-    return (pasid == other.pasid) && (pointer.kind == other.pointer.kind) &&
-           ((pointer.kind == PointerContext) ||
-            ((pointer.kind == PointerDirectory) && (pointer.level == other.pointer.level) &&
-             (differs == '0)));
-  endfunction
-
-  logic        follow;
-  walk_index_t follow_walk;
+  logic             follow;
+  walk_index_t      follow_walk;
+  logic [Walks-1:0] may_share;
+  pointer_t         pointers [Walks];
+  pasid_t           pasids   [Walks];
+  va_t              vas      [Walks];
 
   always_comb begin
-    follow      = 1'b0;
-    follow_walk = '0;
-    if (start_wanted && (start_pointer.kind != PointerArray)) begin
-      for (int unsigned i = 0; i < Walks; i++) begin
-        if (reads[i] && !walks_q[i].dropped && !covered[i] &&
-            !(read_done_i && (read_done_tag_i == tag_t'(i))) &&
-            same_entry(start_pointer, starting.pasid, starting.va, walks_q[i])) begin
-          follow      = 1'b1;
-          follow_walk = walk_index_t'(i);
-        end
-      end
+    for (int unsigned i = 0; i < Walks; i++) begin
+      pointers[i]  = walks_q[i].pointer;
+      pasids[i]    = walks_q[i].pasid;
+      vas[i]       = walks_q[i].va;
+      may_share[i] = reads[i] && !walks_q[i].dropped && !covered[i] &&
+                     !(read_done_i && (back_walk == walk_index_t'(i)));
     end
   end
 
+  hmm_walk_share #(
+    .Walks (Walks)
+  ) u_share (
+    .valid_i       (start_wanted),
+    .pointer_i     (start_pointer),
+    .pasid_i       (starting.pasid),
+    .va_i          (starting.va),
+    .reads_i       (may_share),
+    .pointers_i    (pointers),
+    .pasids_i      (pasids),
+    .vas_i         (vas),
+    .follow_o      (follow),
+    .follow_walk_o (follow_walk)
+  );
+
   // ---- The bus ----------------------------------------------------------------------------------
 
-  logic        held_q, held_d;  // an address that was offered stays until it is taken
-  walk_index_t held_walk_q, held_walk_d;
-  walk_t       issuing;
-  pa_t         issue_address;   // of the word
-  logic        issue_beyond, offered;
+  walk_t            issuing;
+  pa_t              issue_address;  // of the word
+  logic             issue_beyond, offered;
+  logic [Walks-1:0] issue_shown;
 
-  assign issue_walk = held_q ? held_walk_q : issue_choice;
-  assign issuing    = walks_q[issue_walk];
+  // An address that is beyond the bus is not offered: its walk ends at once.
+  hmm_held_arbiter #(
+    .Inputs (Walks)
+  ) u_issue_arbiter (
+    .clk_i,
+    .rst_ni,
+    .request_i (is_issue),
+    .valid_o   (issue_wanted),
+    .index_o   (issue_walk),
+    .shown_o   (issue_shown),
+    .ready_i   (read_ready_i || issue_beyond)
+  );
 
   hmm_walk_address u_address (
     .pointer_i (issuing.pointer),
@@ -246,23 +267,19 @@ module hmm_walk_pool
     .beyond_o  (issue_beyond)
   );
 
-  assign offered        = (held_q || issue_wanted) && !issue_beyond;
+  assign issuing        = walks_q[issue_walk];
+  assign offered        = issue_wanted && !issue_beyond;
   assign read_valid_o   = offered;
   assign read_address_o = {issue_address[PaBits-1:6], 6'd0};
   assign read_tag_o     = tag_t'(issue_walk);
-  assign held_d         = offered && !read_ready_i;
-  assign held_walk_d    = issue_walk;
-  assign issue_served   = (offered && read_ready_i) || (issue_wanted && issue_beyond);
 
   // ---- What comes back --------------------------------------------------------------------------
 
-  walk_index_t back_walk;
-  walk_t       back;
-  reason_e     step_reason;
-  pointer_t    step_next;
+  walk_t    back;
+  reason_e  step_reason;
+  pointer_t step_next;
 
-  assign back_walk = walk_index_t'(read_done_tag_i);
-  assign back      = walks_q[back_walk];
+  assign back = walks_q[back_walk];
 
   hmm_walk_step #(
     .VaBits (VaBits)
@@ -277,57 +294,48 @@ module hmm_walk_pool
 
   // ---- The end ----------------------------------------------------------------------------------
 
-  // A line of an array is kept for one cycle, in which it is decoded.
-  logic        line_valid_q, line_valid_d, line_error_q, line_error_d;
-  walk_index_t line_walk_q, line_walk_d;
-  line_t       line_q, line_d;
-  logic        line_done, ended_done;
+  walk_index_t line_walk;
+  logic        line_valid, line_here, line_done, ended_done, page_only;
 
-  assign line_valid_d = read_done_i && (back.pointer.kind == PointerArray) &&
-                        !back.dropped && !covered[back_walk];
-  assign line_walk_d  = back_walk;
-  assign line_error_d = read_error_i;
-  assign line_d       = line_valid_d ? read_line_i : line_q;
-
-  assign line_done    = line_valid_q && !walks_q[line_walk_q].dropped && !covered[line_walk_q];
-  assign ended_served = ended_wanted && !line_valid_q;
+  assign line_valid   = read_done_i && (back.pointer.kind == PointerArray) && !back.dropped &&
+                        !covered[back_walk];
+  assign line_done    = line_here && !walks_q[line_walk].dropped && !covered[line_walk];
+  assign ended_served = ended_wanted && !line_here;
   assign ended_done   = ended_served && !covered[ended_walk];
   assign done_o       = line_done || ended_done;
-  assign done_walk_o  = line_valid_q ? line_walk_q : ended_walk;
+  assign done_walk_o  = line_here ? line_walk : ended_walk;
   assign done_walk    = walks_q[done_walk_o];
   assign done_place_o = done_walk.place;
+  assign page_only    = done_walk.page_only || touched[done_walk_o];
+  assign fill_pasid_o = done_walk.pasid;
+  assign fill_va_o    = done_walk.va;
 
-  reason_e entry_reason;
-  logic    page_only, may_keep_line, may_keep_block;
-
-  assign page_only = done_walk.page_only || touched[done_walk_o];
-
-  hmm_line_decoder u_line_decoder (
-    .format_i     (format_i),
-    .line_i       (line_q),
-    .va_i         (done_walk.va),
-    .array_i      (done_walk.pointer),
-    .page_only_i  (page_only),
-    .reason_o     (entry_reason),
-    .cached_o     (cached_o),
-    .fill_line_o  (may_keep_line),
-    .fill_block_o (may_keep_block),
-    .slots_o      (fill_slots_o)
+  hmm_walk_end #(
+    .WalkBits (WalkBits)
+  ) u_end (
+    .clk_i,
+    .rst_ni,
+    .format_i           (format_i),
+    .line_valid_i       (line_valid),
+    .line_walk_i        (back_walk),
+    .line_i             (read_line_i),
+    .line_error_i       (read_error_i),
+    .line_here_o        (line_here),
+    .line_walk_o        (line_walk),
+    .line_used_i        (line_done),
+    .va_i               (done_walk.va),
+    .access_i           (done_walk.access),
+    .array_i            (done_walk.pointer),
+    .page_only_i        (page_only),
+    .reason_i           (done_walk.reason),
+    .reason_o           (reason_o),
+    .cached_o           (cached_o),
+    .fill_o             (fill),
+    .fill_directories_o (fill_directories),
+    .fill_line_o        (fill_line_o),
+    .fill_block_o       (fill_block_o),
+    .fill_slots_o       (fill_slots_o)
   );
-
-  always_comb begin
-    if (!line_valid_q)                     reason_o = done_walk.reason;
-    else if (line_error_q)                 reason_o = REASON_BUS_ERROR;
-    else if (entry_reason != REASON_NONE)  reason_o = entry_reason;
-    else reason_o = permission_reason(done_walk.access, cached_o.write, cached_o.atomic);
-  end
-
-  assign fill             = line_done && (reason_o == REASON_NONE);
-  assign fill_directories = fill && !page_only;
-  assign fill_line_o      = fill && may_keep_line;
-  assign fill_block_o     = fill && may_keep_block;
-  assign fill_pasid_o     = done_walk.pasid;
-  assign fill_va_o        = done_walk.va;
 
   // ---- The walks --------------------------------------------------------------------------------
 
@@ -377,13 +385,13 @@ module hmm_walk_pool
           end
         end
         WalkIssue: begin
-          if ((issue_walk == walk_index_t'(i)) && offered) begin
+          if (issue_shown[i] && !issue_beyond) begin
             walks_d[i].word = issue_address[5:3];
             if (read_ready_i) walks_d[i].state = WalkWait;
           end else if (walks_d[i].dropped) begin
             walks_d[i].state = WalkStart;
             anew[i]          = 1'b1;
-          end else if (issue_walk == walk_index_t'(i)) begin
+          end else if (issue_shown[i]) begin
             walks_d[i].reason = REASON_MALFORMED;
             walks_d[i].state  = WalkEnded;
           end
@@ -461,20 +469,8 @@ module hmm_walk_pool
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       for (int unsigned i = 0; i < Walks; i++) walks_q[i] <= '0;
-      held_q       <= 1'b0;
-      held_walk_q  <= '0;
-      line_valid_q <= 1'b0;
-      line_error_q <= 1'b0;
-      line_walk_q  <= '0;
-      line_q       <= '0;
     end else begin
       for (int unsigned i = 0; i < Walks; i++) walks_q[i] <= walks_d[i];
-      held_q       <= held_d;
-      held_walk_q  <= held_walk_d;
-      line_valid_q <= line_valid_d;
-      line_error_q <= line_error_d;
-      line_walk_q  <= line_walk_d;
-      line_q       <= line_d;
     end
   end
 

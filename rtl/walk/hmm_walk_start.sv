@@ -28,8 +28,8 @@ module hmm_walk_start
   input  va_t           fill_va_i,
   input  logic          fill_array_i,
   input  pointer_t      fill_array_pointer_i,
-  input  logic          fill_directory_i,
-  input  pointer_t      fill_directory_pointer_i,
+  input  logic          fill_directory_i,  // and the directory in which the array's entry stands
+  input  pa_t           fill_directory_base_i,
   input  logic          fill_context_i,
   input  pa_t           fill_root_i
 );
@@ -40,6 +40,15 @@ module hmm_walk_start
   pointer_t array_pointer, directory_pointer;
   pa_t      context_root;
   logic     array_dropped, directory_dropped;
+  pointer_t fill_directory_pointer;
+
+  assign fill_directory_pointer = '{
+    kind:       PointerDirectory,
+    level:      fill_array_pointer_i.level,
+    base:       fill_directory_base_i,
+    page_shift: '0,
+    max_order:  '0
+  };
 
   hmm_block_cache #(
     .VaBits          (VaBits),
@@ -83,8 +92,8 @@ module hmm_walk_start
     .fill_i         (fill_directory_i),
     .fill_pasid_i   (fill_pasid_i),
     .fill_va_i      (fill_va_i),
-    .fill_reach_i   (span_order(fill_directory_pointer_i.level + 3'd1)),
-    .fill_payload_i (fill_directory_pointer_i)
+    .fill_reach_i   (span_order(fill_directory_pointer.level + 3'd1)),
+    .fill_payload_i (fill_directory_pointer)
   );
 
   hmm_context_cache #(
