@@ -136,7 +136,7 @@ def _page_of_object(mm: MemoryMap, vma: Vma, number: int) -> int | FaultResult:
         if in_swap:
             cache.swapped.discard(number)
             pfn = cache.pages[number] = mm.frames.system.allocate()
-            mm.frames.read_from_swap((cache, number), pfn)
+            mm.frames.read_in((cache, number), pfn)
             return pfn
     pfn = cache.pages[number] = mm.frames.system.allocate()
     return pfn
