@@ -148,7 +148,8 @@ def _read_ahead(mm: MemoryMap, cache: SharedObject, number: int) -> int:
     end = first + READ_AHEAD_PAGES if cache.size is None else min(first + READ_AHEAD_PAGES, cache.size)
     for neighbour in range(first, end):
         if neighbour not in cache.pages:
-            cache.pages[neighbour] = mm.frames.system.allocate()
+            pfn = cache.pages[neighbour] = mm.frames.system.allocate()
+            mm.frames.read_in((cache, neighbour), pfn)
     return cache.pages[number]
 
 

@@ -277,6 +277,13 @@ class Frames:
         if words is not None:
             self.pool_of(pfn).store(pfn, words)
 
+    def forget_written_out(self, owner: object, first: int, end: int) -> None:
+        """Pages [first, end) of an object are no more: what was kept of them is gone."""
+        pages = (place for place in self._written_out if isinstance(place, tuple) and place[0] is owner)
+        gone = [place for place in pages if first <= place[1] < end]
+        for place in gone:
+            del self._written_out[place]
+
     def next_space_number(self) -> int:
         """A number for a new address space."""
         self._spaces_made += 1

@@ -185,6 +185,8 @@ async def memory_failure(frames: Frames, pfn: int) -> int:
         await clean_entries(frames, folio)
         # A device that had it writable has marked it by now.
         dropped = not frames.is_dirty(pfn)
+        if dropped:
+            frames.write_out((cached.cache, cached.number), pfn)
     count = 0
 
     def lose(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
