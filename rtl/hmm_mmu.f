@@ -21,6 +21,7 @@ rtl/walk/hmm_walk_start.sv
 rtl/walk/hmm_walk_address.sv
 rtl/walk/hmm_walk_step.sv
 rtl/walk/hmm_walk_share.sv
+rtl/walk/hmm_walk_moves.sv
 rtl/walk/hmm_walk_end.sv
 rtl/walk/hmm_walk_pool.sv
 rtl/translate/hmm_translate.sv
