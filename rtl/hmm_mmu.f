@@ -29,6 +29,7 @@ rtl/translate/hmm_grants.sv
 rtl/translate/hmm_ports.sv
 rtl/fault/hmm_fault_answers.sv
 rtl/fault/hmm_fault_records.sv
+rtl/fault/hmm_fault_moves.sv
 rtl/fault/hmm_fault_buffer.sv
 rtl/fault/hmm_fault_recorder.sv
 rtl/command/hmm_command_fetch.sv

@@ -159,6 +159,22 @@ package hmm_pkg;
     reason_e     reason;
   } walk_t;
 
+  // What a place of the fault buffer is doing.
+  typedef enum logic [3:0] {
+    PlaceFree,
+    PlaceLookup,     // wants to be looked up
+    PlaceLooking,    // is being looked up
+    PlaceWalk,       // is being walked
+    PlaceLine,       // waits for the walk of its line, then looks again
+    PlaceFault,      // leads a fault that is not recorded yet
+    PlaceRecording,  // leads a fault whose record is being written
+    PlaceWaiting,    // leads a fault that waits for its answer
+    PlaceMerged,     // waits under another place's tag
+    PlaceReport,     // answered; only its record is still owed
+    PlaceReporting,  // answered; its record is being written
+    PlaceAbort       // to be answered ABORTED
+  } place_e;
+
   // One invalidation in the cycle in which it takes effect.
   typedef struct packed {
     logic   valid;
