@@ -106,14 +106,19 @@ def configuration_parameters(name: str, design: Design) -> dict[str, int]:
     return parameters
 
 
+def listed_files(design: Design) -> list[Path]:
+    """The file lists, and the files that they name, as far as they exist."""
+    lists = [path for name in design.file_lists if (path := design.root / name).is_file()]
+    lines = [line.strip() for path in lists for line in path.read_text(encoding="utf-8").splitlines()]
+    named = [design.root / line for line in lines if line and not line.startswith(("//", "-", "+"))]
+    return [*lists, *(path for path in named if path.is_file())]
+
+
 def source_files(design: Design) -> list[Path]:
-    """Every file that a build can read, sorted: also what the lists do not name (headers, waivers)."""
-    return sorted(
-        path
-        for folder in design.source_folders
-        for path in (design.root / folder).rglob("*")
-        if path.suffix in SOURCE_SUFFIXES and path.is_file()
-    )
+    """Every file that a build can read, sorted: what the lists name, and what they do not (headers, waivers)."""
+    found = (path for folder in design.source_folders for path in (design.root / folder).rglob("*"))
+    inside = (path for path in found if path.suffix in SOURCE_SUFFIXES and path.is_file())
+    return sorted({*inside, *listed_files(design)})
 
 
 def build_flags(design: Design, flavour: Flavour, parameters: dict[str, int]) -> list[str]:

@@ -17,6 +17,7 @@ from sim.build import (
     configuration_parameters,
     content_key,
     first_error,
+    source_files,
     top_parameters,
 )
 from sim.simulation import WAVES_DIRECTORY, SimulationOutcome, read_results, simulate
@@ -155,6 +156,27 @@ def test_build_key_follows_everything(counter: Design) -> None:
         assert content_key(counter, ["a"]) not in (key, added)
     finally:
         header.unlink()
+
+
+def test_build_key_follows_listed_files(tmp_path: Path) -> None:
+    """Stimulus: a list that names a file outside the design's folders, which changes; then the list itself changes.
+    Checking: another key each time; options and comments in the list are no files.
+    Covers: BUILD-CACHE.
+    """
+    unit, common = tmp_path / "rtl/unit/unit.sv", tmp_path / "rtl/common/shared.sv"
+    for path in (unit, common):
+        path.parent.mkdir(parents=True)
+        path.write_text("module m; endmodule\n")
+    names = tmp_path / "lists.f"
+    names.write_text("// both\n-CFLAGS -DONE\nrtl/common/shared.sv\nrtl/unit/unit.sv\n")
+    design = Design(root=tmp_path, file_lists=("lists.f",), source_folders=("rtl/unit",))
+    assert source_files(design) == sorted([unit, common, names])
+    keys = {content_key(design, ())}
+    common.write_text("module other; endmodule\n")
+    keys.add(content_key(design, ()))
+    names.write_text("rtl/unit/unit.sv\n")
+    keys.add(content_key(design, ()))
+    assert len(keys) == 3
 
 
 @pytest.mark.simulation

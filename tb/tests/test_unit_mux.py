@@ -16,6 +16,7 @@ pytestmark = pytest.mark.simulation
 MUX = BENCHES["mux"]
 RULES = {
     "breaks_ar_stable": "ArStable",
+    "breaks_turn": "HeldStable",
     "breaks_ar_one": "ArOne",
     "breaks_r_known": "RKnown",
     "breaks_aw_stable": "AwStable",

@@ -231,6 +231,17 @@ async def violation(dut: Any) -> MuxBench:
 
 @cocotb.test()
 async def breaks_ar_stable(dut: Any) -> None:
+    """Stimulus: a reader changes its address. Checking: the assertion ends the simulation. Covers: BUS-RULES"""
+    bench = await violation(dut)
+    for address in (64, 128):
+        bench.read.offered[1] = Access(3, address, False)
+        await bench.run(1)
+    for _ in range(3):
+        await FallingEdge(dut.clk)
+
+
+@cocotb.test()
+async def breaks_turn(dut: Any) -> None:
     """Stimulus: a reader withdraws its address. Checking: the assertion ends the simulation. Covers: BUS-RULES"""
     bench = await violation(dut)
     bench.read.offered[1] = Access(3, 64, False)
