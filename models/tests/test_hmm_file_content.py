@@ -46,8 +46,8 @@ async def _written_again_and_lost(bench: HmmBench, store: SharedObject) -> None:
 def test_file_content_comes_back(leave: Leave) -> None:
     """A page that left the cache is read again from the disk, with what was written back last.
 
-    Stimulus: a write to a shared mapping, written back; then the page leaves the cache: dropped as clean, lost as clean,
-    lost after another write.
+    Stimulus: a write to a shared mapping, written back; then the page leaves the cache: dropped as clean, lost as
+    clean, lost after another write.
     Checking: the page is not in the cache; another mapping reads the bytes that were written back.
     Covers: HMM-FAULT-FILE.
     """

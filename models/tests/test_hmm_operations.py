@@ -99,7 +99,7 @@ def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
 
 
 def test_hmm_operations_markers_outlive_a_truncation() -> None:
-    """A page that userfaultfd protects leaves a marker, and a second unmapping of the range leaves that (zap_pte_range()).
+    """A page that userfaultfd protects leaves a marker; a second unmapping of the range keeps that (zap_pte_range()).
 
     Stimulus: two pages of shared memory, one write-protected; the object is cut off before them, which unmaps twice.
     Checking: a marker where the protected page was, nothing where the other was.

@@ -43,6 +43,8 @@ module hmm_engine_promises
   input tag_t             write_done_tag_i
 );
 
+  // ---- Promises ---------------------------------------------------------------------------------
+
   typedef logic [PaBits-6:0] place_t;  // a line: {device memory, line number}
 
   place_t read_place, write_place, rsp_place;

@@ -404,7 +404,7 @@ module hmm_fault_buffer
     end
   end
 
-  // ---- Assertions -------------------------------------------------------------------------------
+  // ---- Promises ---------------------------------------------------------------------------------
 
   for (genvar g = 0; g < Places; g++) begin : gen_place_assert
     // A place waits under a tag only while the tag is there.

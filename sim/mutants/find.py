@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every small change that can be made to a SystemVerilog file, found in its syntax tree (pyslang).
 
-Only what runs is changed: not types, widths, parameters, ports, generate conditions, bounds of loops, nor assertions.
+Only what runs is changed: not types, widths, parameters, ports, generate conditions, bounds of loops, nor assertions
+and what only they read.
 Each change can be chosen while the simulation runs (sim.mutants.schema), so it stands in an expression or a statement.
 """
 
@@ -62,6 +63,8 @@ LEFT_ALONE = {
     SyntaxKind.LocalVariableDeclaration,
 }
 """Parts of a file that are not changed, with all that is in them; of loops the body is."""
+PROMISES = "// ---- Promises"
+"""Behind this heading a file has only assertions, and what only they read."""
 ASSIGNMENTS = {
     SyntaxKind.AssignmentExpression,
     SyntaxKind.NonblockingAssignmentExpression,
@@ -109,7 +112,9 @@ def find_mutants(file: str, text: str, enums: Enums) -> list[Mutant]:
     """All changes of one file, by their places. `file` is only a name; `enums` those of packages."""
     finder = _Finder(file, text, {**enums, **enum_members([text])})
     finder.visit(SyntaxTree.fromText(text).root, _Context())
-    return sorted(set(finder.found), key=lambda mutant: (mutant.start, mutant.end, mutant.operator, mutant.after))
+    end = text.find(PROMISES)
+    live = {mutant for mutant in finder.found if end < 0 or mutant.start < end}
+    return sorted(live, key=lambda mutant: (mutant.start, mutant.end, mutant.operator, mutant.after))
 
 
 def _is_node(item: object) -> bool:

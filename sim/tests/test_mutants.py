@@ -13,7 +13,7 @@ import pytest
 from models.errors import UserError
 from sim import toolchain
 from sim.mutants import run as run_module
-from sim.mutants.find import Mutant, enum_members, find_mutants
+from sim.mutants.find import PROMISES, Mutant, enum_members, find_mutants
 from sim.mutants.report import result_data, survivor_line, take_over, unit_table
 from sim.mutants.run import MutationRun, Stage, draw_mutants, source_texts, stages_of
 from sim.mutants.schema import PACKAGE, number_all, with_mutants
@@ -98,11 +98,14 @@ def test_mutant_case_bodies() -> None:
 def test_mutants_leave_alone_what_does_not_run() -> None:
     """
     Stimulus: all changes of the module, and of every source of the device.
-    Checking: none in ports, types, widths, labels or assertions; each changes its file in one place and keeps the rest.
+    Checking: none in ports, types, widths, labels or assertions, nor behind the heading of promises; each changes its
+        file in one place and keeps the rest.
     Covers: BREAK-OPERATORS
     """
     assert {mutant.line for mutant in found()} <= {5, 7, 8, 9, 10, 15, 16}
     assert not any(mutant.before in ("StateIdle", "StateBusy") and mutant.line == 10 for mutant in found())
+    behind = SOURCE.replace("endmodule", f"  {PROMISES} ---\n  logic seen;\n  assign seen = a[0] && a[1];\nendmodule")
+    assert find_mutants("unit.sv", behind, {}) == found()
     for file, text in source_texts().items():
         for mutant in find_mutants(file, text, {})[::17]:
             after = mutant.apply(text)
