@@ -446,6 +446,7 @@ module hmm_mmu
     engine_released:   rel_id_i[0],
     lookup_hit:        (events_o.hit != '0),
     lookup_miss:       ((miss_valid & miss_ready) != '0),
+    shared_hit:        events_o.shared_hit,
     enable:            enable_i,
     command_tail:      command_tail_i,
     fault_get:         fault_get_i,

@@ -13,7 +13,7 @@ def _testbench_part(name: str) -> Design:
     return Design(
         name=name,
         file_lists=(f"tb/units/{name}.f",),
-        source_folders=("tb/sv", "tb/cpp", "tb/units"),
+        source_folders=("tb/sv", "tb/cpp", "tb/units", "rtl/regs"),
         extra_flags=("--public-depth", "1"),
     )
 

@@ -223,9 +223,9 @@ class DeviceEventKind(IntEnum):
     BUS_WRITE_DONE = 4
     """The response of a write is taken: id of the bus, reason = AXI response."""
     LOOKUP_HIT = 5
-    """A request is answered from the cache."""
+    """A request is answered from its port's cache."""
     LOOKUP_MISS = 6
-    """A request is taken for a walk."""
+    """A request is taken to be looked for in the second-level cache, and to be walked if it is not there."""
     WALK_START = 7
     WALK_DROP = 8
     """A walk is thrown away and begins anew."""
@@ -244,6 +244,8 @@ class DeviceEventKind(IntEnum):
     FAULT_PUT = 16
     SOFT_RESET = 17
     """A soft reset begins (extra = 1) or is over (extra = 0), as EventKind.SOFT_RESET."""
+    SHARED_HIT = 18
+    """A request is answered from the second-level cache."""
 
 
 class SettingsFlag(IntFlag):

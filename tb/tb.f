@@ -15,6 +15,7 @@ tb/sv/tb_clients.sv
 tb/sv/tb_events.sv
 tb/sv/tb_device_events.sv
 tb/sv/tb_inner_grants.sv
+tb/sv/tb_register_writes.sv
 tb/sv/tb_watchdog.sv
 tb/adapter/hmm_adapter.sv
 tb/sv/tb_top.sv

@@ -294,6 +294,7 @@ package hmm_pkg;
     // Requests that are answered from the cache, or go to be walked
     logic             lookup_hit;
     logic             lookup_miss;
+    logic             shared_hit;  // answered from the second-level cache
     // What the host set, in the first cycle in which it counts
     logic             enable;
     logic [31:0]      command_tail;

@@ -124,6 +124,7 @@ module hmm_adapter #(
       inner_released:    probe.engine_released,
       lookup_hit:        probe.lookup_hit,
       lookup_miss:       probe.lookup_miss,
+      shared_hit:        probe.shared_hit,
       walk_start:        probe.walk_start,
       walk_drop:         probe.walk_drop,
       walk_fault:        probe.walk_done && !probe.fill,

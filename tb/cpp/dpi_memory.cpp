@@ -91,6 +91,15 @@ bool shape_is_right(unsigned long long cycle, const char* what, bool device_memo
   return false;
 }
 
+// A fault record goes to the slot that is its turn, and to none that the host has not read.
+bool judge_record(unsigned long long cycle, unsigned long long address) {
+  auto& state = testbench();
+  const auto problem = state.fault_ring.write_record(address);
+  if (problem.empty()) return true;
+  state.add_violation(describe(cycle, "write", false, address, problem.c_str()));
+  return false;
+}
+
 }  // namespace
 
 unsigned char tb_read_line(unsigned long long cycle, unsigned char device_memory, unsigned long long address,
@@ -120,7 +129,13 @@ unsigned char tb_write_line(unsigned long long cycle, unsigned char device_memor
   auto& state = testbench();
   const auto& memory = memory_of(device_memory);
   if (!shape_is_right(cycle, "write", device_memory, address, single_beat)) return tb::kAxiSlaveError;
-  if (!memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
+  const auto upper_half = strobe == kLowerRecord << tb::kRecordBytes;
+  const auto record = address + (upper_half ? tb::kRecordBytes : 0);
+  if (!memory.contains(address, tb::kLineBytes)) {
+    // It fails, but the device has used the slot.
+    if (!device_memory && state.fault_ring.covers(record)) judge_record(cycle, record);
+    return tb::kAxiDecodeError;
+  }
   const auto* owners = memory.owners(address);
   std::uint8_t touched = 0;
   for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
@@ -132,6 +147,9 @@ unsigned char tb_write_line(unsigned long long cycle, unsigned char device_memor
         describe(cycle, "write", device_memory, address,
                  "neither fence values, one whole record, a buffer, nor data under a grant to write") +
         tb::format_text("; strobes 0x%016llx", strobe) + owner_bytes(owners));
+    return tb::kAxiSlaveError;
+  }
+  if (strobe != 0 && all_touched_are(tb::kOwnerFault, owners, strobe) && !judge_record(cycle, record)) {
     return tb::kAxiSlaveError;
   }
   if (touched & tb::kOwnerWriteError) return tb::kAxiSlaveError;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fault_ring.h"
 #include "memory.h"
 #include "records.h"
 
@@ -73,6 +74,7 @@ struct Testbench {
   Host host;
   Memory memory;
   Memory device_memory;  // the device's own
+  FaultRing fault_ring;  // what the host wrote to its registers
   std::array<Grant, kIds> inner_grants{};  // by id
   std::vector<Event> events;
   std::vector<Event> device_events;  // only if the settings ask for them

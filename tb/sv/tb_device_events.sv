@@ -62,6 +62,7 @@ module tb_device_events
       end
       if (probe_i.lookup_hit) log_plain(DEVICE_LOOKUP_HIT, 64'd0);
       if (probe_i.lookup_miss) log_plain(DEVICE_LOOKUP_MISS, 64'd0);
+      if (probe_i.shared_hit) log_plain(DEVICE_SHARED_HIT, 64'd0);
       if (probe_i.walk_start) log_plain(DEVICE_WALK_START, 64'd0);
       if (probe_i.walk_drop) log_plain(DEVICE_WALK_DROP, 64'd0);
       if (probe_i.fill) log_plain(DEVICE_FILL, 64'd0);

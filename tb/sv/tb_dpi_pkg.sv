@@ -57,6 +57,12 @@ package tb_dpi_pkg;
     input longint unsigned start_cycle, input longint unsigned done_cycle, input longint unsigned data,
     input byte unsigned status);
 
+  // What the host writes to registers, in the cycle in which the bus has taken it
+  import "DPI-C" function void tb_register_write(
+    input int unsigned offset, input longint unsigned data, input byte unsigned strobe);
+  // They have their values of reset: a soft one begins, or (0) a reset is over.
+  import "DPI-C" function void tb_registers_reset(input bit begins);
+
   // Memory. A client moves the bytes of the request that holds `id`.
   import "DPI-C" function void tb_move_data(
     input longint unsigned cycle, input byte unsigned client, input byte unsigned id);

@@ -133,8 +133,9 @@ package tb_pkg;
     logic        inner_release;
     id_t         inner_released;
     // Inside the device
-    logic        lookup_hit;   // a request is answered from the cache
+    logic        lookup_hit;   // a request is answered from its port's cache
     logic        lookup_miss;  // a request goes to be walked
+    logic        shared_hit;   // a request is answered from the second-level cache
     logic        walk_start;
     logic        walk_drop;    // a walk begins anew
     logic        walk_fault;   // a walk ends without a translation
@@ -208,7 +209,8 @@ package tb_pkg;
     DEVICE_COMMAND_TAIL   = 8'd14,
     DEVICE_FAULT_GET      = 8'd15,
     DEVICE_FAULT_PUT      = 8'd16,
-    DEVICE_SOFT_RESET     = 8'd17
+    DEVICE_SOFT_RESET     = 8'd17,
+    DEVICE_SHARED_HIT     = 8'd18
   } device_event_e;
 
 endpackage

@@ -453,6 +453,18 @@ module tb_top
     .probe_i    (probe)
   );
 
+  tb_register_writes u_register_writes (
+    .clk_i      (clk),
+    .rst_ni     (rst_n),
+    .reset_i    (clients_reset),
+    .aw_valid_i (aw_valid),
+    .aw_ready_i (aw_ready),
+    .aw_addr_i  (aw_addr),
+    .w_valid_i  (w_valid),
+    .w_ready_i  (w_ready),
+    .w_i        (w)
+  );
+
   soft_reset_checker u_soft_reset_checker (
     .clk_i     (clk),
     .rst_ni    (rst_n),

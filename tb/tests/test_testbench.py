@@ -42,6 +42,7 @@ NONE_WORD = 1 << 3
         "cocotb_soft_reset",
         "cocotb_faults",
         "cocotb_fault_ring",
+        "cocotb_fault_slots",
         "cocotb_driver",
         "cocotb_programs",
         "cocotb_engine_device",
