@@ -15,8 +15,9 @@ import numpy as np
 
 from models.arrays import LINE_BYTES
 from models.structures import CompletionStatus, EngineOpcode
-from tb.units.engine_bench import INTERRUPT, Ring, Timing, random_ring
+from tb.units.engine_bench import INTERRUPT
 from tb.units.engine_descriptors import random_descriptors
+from tb.units.engine_rings import Ring, Timing, random_ring
 from tb.units.engine_sessions import causes, compare_memory, random_timing, random_world, started
 from tb.units.engine_world import World
 

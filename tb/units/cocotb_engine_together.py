@@ -12,9 +12,10 @@ import numpy as np
 
 from models.arrays import LINE_BYTES, PAGE_BYTES, Words
 from models.structures import Access, CompletionStatus, EngineOpcode, pack_descriptor
-from tb.units.engine_bench import COMPLETIONS, FAULT_CYCLES, Bench, Ring, Timing
+from tb.units.engine_bench import Bench
 from tb.units.engine_descriptors import VA_START
 from tb.units.engine_reference import Ending
+from tb.units.engine_rings import COMPLETIONS, FAULT_CYCLES, Ring, Timing
 from tb.units.engine_sessions import compare_memory, random_timing, started
 from tb.units.engine_world import RINGS_START, World
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from models.arrays import LINE_BYTES
-from tb.units.engine_bench import Bench, Timing
+from tb.units.engine_bench import Bench
+from tb.units.engine_rings import Timing
 from tb.units.engine_world import Lines, World
 
 
