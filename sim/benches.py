@@ -8,10 +8,11 @@ from sim.build import Design
 DEVICE = "device"
 
 
-def _testbench_part(name: str) -> Design:
+def _testbench_part(name: str, top: str = "tb_top") -> Design:
     """A part of the testbench alone, with pins that Python drives."""
     return Design(
         name=name,
+        top=top,
         file_lists=(f"tb/units/{name}.f",),
         source_folders=("tb/sv", "tb/cpp", "tb/units", "rtl/regs"),
         extra_flags=("--public-depth", "1"),
@@ -54,7 +55,7 @@ BENCHES: dict[str, Design] = {
         source_folders=("rtl/memory", "rtl/pkg", "rtl/regs", "tb/units"),
         cpp_folder=None,
     ),
-    "memory": _testbench_part("memory"),
+    "memory": _testbench_part("memory", "tb_memory_bench"),
     "checkers": _testbench_part("checkers"),
     "axi_ram": _testbench_part("axi_ram"),
 }

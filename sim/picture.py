@@ -37,7 +37,7 @@ STYLE: dict[Any, Any] = {
 
 LANES = {
     "client": ("device", "#2b6ca3"),
-    "walker": ("device", "#2b6ca3"),
+    "walk": ("device", "#2b6ca3"),
     "fault ring": ("memory", "#7a5a9c"),
     "command ring": ("memory", "#7a5a9c"),
     "driver": ("host", "#4c8a3f"),

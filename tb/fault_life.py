@@ -184,7 +184,7 @@ def life_of(
     released = cycle(EventKind.GRANT_END, va=record.va)
     steps = [
         ("client", "the request is accepted", accepted, accepted),
-        ("walker", "the walk finds NONE", accepted, walked),
+        ("walk", "the walk finds NONE", accepted, walked),
         ("fault ring", "the record is written to memory", walked, recorded),
         ("fault ring", "the interrupt line rises", interrupt, interrupt),
         ("driver", "the driver takes the record", interrupt, taken),
@@ -192,7 +192,7 @@ def life_of(
         ("driver", "the entry is stored, the same word", *commit),
         ("driver", "RESUME is put into the ring", commit[1], told),
         ("command ring", "RESUME is read, and takes effect", told, resumed),
-        ("walker", "the walk again, to a translation", resumed, answered),
+        ("walk", "the walk again, to a translation", resumed, answered),
         ("client", "the answer begins a grant", answered, answered),
         ("client", "the client releases it", released, released),
     ]

@@ -127,6 +127,11 @@ def make_tree(tree: Path, texts: Mapping[str, str], mutants: Mapping[int, Mutant
         (tree / file).write_text(changed, encoding="utf-8")
 
 
+def _place_of_stage(stage: Stage) -> tuple[bool, bool, str]:
+    """Benches of units before the device, builds with assertions before those without."""
+    return stage.bench == DEVICE, stage.flavour == "fast", stage.configuration
+
+
 def stages_of(regression: str) -> list[Stage]:
     """The stages of a list, in the order in which they find most for the least."""
     cases = [case for case in load_regression(regression).cases if BENCH_ONLY not in case.tags]
@@ -141,8 +146,7 @@ def stages_of(regression: str) -> list[Stage]:
         others.setdefault((kind.bench, kind.build, kind.configuration), []).append(case)
     stages = [Stage(DEVICE, "checked", "default", tuple(main.values()))] if main else []
     rest = [Stage(*where, tuple(found)) for where, found in others.items()]
-    order = lambda stage: (stage.bench == DEVICE, stage.flavour == "fast", stage.configuration)  # noqa: E731
-    return stages + sorted(rest, key=order)
+    return stages + sorted(rest, key=_place_of_stage)
 
 
 class MutationRun:

@@ -10,7 +10,7 @@ import numpy as np
 from models.fault_records import replay_all_command, resume_command
 from models.structures import Access, Opcode, pack_command
 from tb.case import Case, CaseResult, MemorySettings
-from tb.host_script import When
+from tb.host_script import FIRST_PORT, When
 from tb.races.actions import HOST_ACTIONS, Aim, HostAction
 from tb.races.events import DEVICE_EVENTS, DeviceEvent, reads_of
 from tb.records import EventKind
@@ -128,7 +128,7 @@ def build_cell(
         if event.repaired:
             world.repair(MISSING, everywhere=True)
     if event.warm:
-        world.ask_and_wait(page)
+        world.ask_and_wait(page, event.warm)
     if event.replay:
         world.add_command(resume_command(tag, cancel=False))
     answer = None
@@ -173,7 +173,8 @@ def _end(world: RaceWorld, page: int) -> None:
 def first_timing(cell: Cell, result: CaseResult) -> Timing:
     """From a run with no times: when the request comes, so that the action can come before."""
     start = cell.begin(result) + GAP_CYCLES
-    before = int(result.responses["accept_cycle"][cell.request - 1]) if cell.request else 0
+    earlier = np.flatnonzero(cell.case.requests["client"][: cell.request] == FIRST_PORT)
+    before = int(result.responses["accept_cycle"][earlier[-1]]) if earlier.size else 0
     records = result.events[result.events["kind"] == EventKind.FAULT_RECORD]
     tag = int(records["extra"][0]) if records.size and (cell.event.fault or cell.action.needs_fault) else 0
     return Timing(

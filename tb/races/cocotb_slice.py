@@ -12,6 +12,7 @@ from tb.races.cocotb_races import explore_cells
 
 SLICE = (
     ("invalidate_page", "fill"),
+    ("invalidate_page", "shared_hit"),
     ("invalidate_context", "context_read"),
     ("fence", "grant"),
     ("fence", "release"),

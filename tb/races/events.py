@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tb.case import CaseResult
+from tb.host_script import FIRST_PORT
 from tb.races.actions import Aim
 from tb.records import DeviceEventKind, EventKind
 from tb.scenarios.race_world import ABSENT, BAD, HOT, MISSING, RaceWorld, line_of, page_va
@@ -21,6 +22,7 @@ from tb.scenarios.race_world import ABSENT, BAD, HOT, MISSING, RaceWorld, line_o
 HOLD = 30
 """Cycles of a grant that a race is about."""
 SHORT_HOLD = 8
+OTHER_PORT = FIRST_PORT + 1
 CONTEXT, BOTH = frozenset({"context"}), frozenset({"context", "slot"})
 Cycles = list[int]
 Marks = Callable[[CaseResult, RaceWorld, Aim], list[Cycles]]
@@ -32,10 +34,11 @@ class DeviceEvent:
     """One kind of event.
 
     `page`: what its request asks for, `page_under_fault`: if a fault waits on MISSING beforehand, because the action
-    needs one or (`fault`) the event; `repaired`: that page is repaired then before the request comes. `warm`: the page
-    is in the cache beforehand. `faults`: the page must fault whatever the action does. `replay`: the requests only keep
-    walks busy; the event follows from an answer. `hold`: cycles of the request's grant. `stale`: what
-    the walk has read by then; an action that changes it must meet the event also with what was read before the change.
+    needs one or (`fault`) the event; `repaired`: that page is repaired then before the request comes. `warm`: the
+    port that asks for the page beforehand, so that it is in that port's cache and in the second-level one; 0: none.
+    `faults`: the page must fault whatever the action does. `replay`: the requests only keep walks busy; the event
+    follows from an answer. `hold`: cycles of the request's grant. `stale`: what the walk has read by then; an action
+    that changes it must meet the event also with what was read before the change.
     """
 
     name: str
@@ -45,7 +48,7 @@ class DeviceEvent:
     page_under_fault: int = MISSING
     repaired: bool = False
     fault: bool = False
-    warm: bool = False
+    warm: int = 0
     replay: bool = False
     faults: bool = False
     hold: int = SHORT_HOLD
@@ -99,6 +102,17 @@ def reads_of(result: CaseResult, lines: tuple[int, ...], *, failed: bool = False
                 addresses.append(start)
                 data.append(cycle)
     return addresses, data
+
+
+def _shared_hit(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
+    """The second-level cache has the page; or had it, and an invalidation in that very cycle forbids to use it: then
+    the request's walk starts in that cycle."""
+    del world, aim
+    events = result.device_events
+    hits = events["cycle"][events["kind"] == DeviceEventKind.SHARED_HIT]
+    starts = events["cycle"][events["kind"] == DeviceEventKind.WALK_START]
+    invalidations = result.events["cycle"][result.events["kind"] == EventKind.INVALIDATION]
+    return [np.union1d(hits, np.intersect1d(starts, invalidations)).tolist()]
 
 
 def _context_read(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]:
@@ -155,9 +169,11 @@ def _replay_walk(result: CaseResult, world: RaceWorld, aim: Aim) -> list[Cycles]
 
 
 _EVENTS = (
-    DeviceEvent("lookup_hit", "a request finds its page in the cache", _device_rows(DeviceEventKind.LOOKUP_HIT),
-                warm=True, repaired=True),
-    DeviceEvent("lookup_miss", "a request is taken for a walk", _device_rows(DeviceEventKind.LOOKUP_MISS)),
+    DeviceEvent("lookup_hit", "a request finds its page in its port's cache", _device_rows(DeviceEventKind.LOOKUP_HIT),
+                warm=FIRST_PORT, repaired=True),
+    DeviceEvent("shared_hit", "a request finds its page in the second-level cache", _shared_hit,
+                warm=OTHER_PORT, repaired=True),
+    DeviceEvent("lookup_miss", "a request misses in its port's cache", _device_rows(DeviceEventKind.LOOKUP_MISS)),
     DeviceEvent("context_read", "the walk reads the context entry", _context_read, stale=CONTEXT),
     DeviceEvent("level3_read", "the walk reads the root directory", _directory_read(3), stale=CONTEXT),
     DeviceEvent("level2_read", "the walk reads the second directory", _directory_read(2), stale=CONTEXT),
@@ -166,7 +182,7 @@ _EVENTS = (
     DeviceEvent("fill", "a walk ends with a translation, which goes into the cache", _walk_end,
                 repaired=True, stale=BOTH),
     DeviceEvent("grant", "the answer, with which the grant begins", _log_rows(EventKind.TRANSLATION, of_page=True),
-                repaired=True, warm=True, hold=HOLD),
+                repaired=True, warm=FIRST_PORT, hold=HOLD),
     DeviceEvent("release", "the client gives the grant back", _log_rows(EventKind.GRANT_END, of_page=True),
                 repaired=True, hold=HOLD),
     DeviceEvent("bus_error", "a read of the walk fails", _bus_error, page=BAD, page_under_fault=BAD, stale=CONTEXT),

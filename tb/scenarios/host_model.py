@@ -179,6 +179,11 @@ class HostModel:
             script.read_register(Register.FENCE_SEQUENCE, expect=self.fences)
             script.write_register(Register.INTERRUPT_CAUSE, INTERRUPT_FENCE_DONE)
 
+    def restart_fences(self) -> None:
+        """Behind a soft reset the device counts fences from 0 again; no value of before may be taken for a new one."""
+        self.fences = 0
+        self.builder.script.write_memory(self._fence_word, 0)
+
     # ---- Changes -----------------------------------------------------------------------------------------------------
 
     def unmap(self, array: LiveArray, slot: int, count: int) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything at once, by seed: changes of tables, answers, rings, quiesce, disable and another format, under requests
-of every port.
+"""Everything at once, by seed: changes of tables, answers, rings, quiesce, disable and another format, soft resets,
+under requests of every port.
 
 A case is a plan: steps of the host and requests, numbered. Each is drawn for itself, so that a plan with some of them
 left out is the same in what is left: that is what tb/shrink.py needs.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models import registers
-from models.arrays import PAGE_SHIFT
+from models.arrays import PAGE_SHIFT, WORD_BYTES
 from models.errors import UserError
 from models.fault_records import cancel_command, replay_all_command, resume_command
 from models.formats import EntryFormat, load_formats, refusals
@@ -47,6 +47,8 @@ FIRST_TAG, LAST_TAG = 0x100, 0x30F
 AIMS = (None, 0, 0, 1, 1, 1)
 """Of requests: any place, that of the step before, that of the step that begins with the request."""
 LONG_HOLD = 200
+STEPS_OF_A_RESET = 48
+"""One step in so many is a soft reset: it ends what the steps before left open, so most plans should have none."""
 ANSWER_CYCLES = 300
 """Cycles at the end in which what was replayed is answered."""
 
@@ -87,9 +89,14 @@ class MixedHost(HostModel):
         if refusals(self.formats[1]):
             self.formats[1] = builder.format
         self.script = builder.script
-        base = builder.memory.allocate(FAULT_RECORD_BYTES << fault_log2, owner=Owner.FAULT)
-        self.script.write_register(Register.FAULT_BASE, base)
-        self.script.write_register(Register.FAULT_SIZE, fault_log2)
+        self.fault_base = builder.memory.allocate(FAULT_RECORD_BYTES << fault_log2, owner=Owner.FAULT)
+        self.fault_log2 = fault_log2
+        self.faults_on()
+
+    def faults_on(self) -> None:
+        """The fault ring, where none was since reset."""
+        self.script.write_register(Register.FAULT_BASE, self.fault_base)
+        self.script.write_register(Register.FAULT_SIZE, self.fault_log2)
         self.control(ON | COMMANDS_ON | FAULTS_ON)
 
     def control(self, value: int) -> None:
@@ -177,6 +184,26 @@ class MixedHost(HostModel):
         self.script.restart_ring()
         self.control(ON | COMMANDS_ON | FAULTS_ON)
 
+    def soft_reset(self) -> None:
+        """A soft reset in the middle of everything; then an array is another one, without any command, the old one is
+        given away, and the device is set up anew."""
+        array, _, _ = self.any_array()
+        builder, script = self.builder, self.script
+        script.soft_reset(self.pause())
+        words = self.fresh_words(array, 0, array.slots)
+        address = builder.spare_array(words)
+        self.store_entry(array, address)
+        old, array.address, array.words = array.address, address, words
+        self.reuse(old, array.slots * WORD_BYTES)
+        self.restart_fences()
+        script.set_up(
+            self.formats[0],
+            context_base=builder.tables.context_base,
+            context_count=CONTEXTS,
+            interrupt_enable=INTERRUPT_FENCE_DONE,
+        )
+        self.faults_on()
+
     def finish(self) -> None:
         """Everything that waits is answered: replayed, and what faults again is given up."""
         script = self.script
@@ -220,15 +247,20 @@ STEP_KINDS: dict[str, Callable[[MixedHost], None]] = {
     "change_format": MixedHost.change_format,
     "restart_fault_ring": MixedHost.restart_fault_ring,
     "restart_command_ring": MixedHost.restart_command_ring,
+    "soft_reset": MixedHost.soft_reset,
 }
-WEIGHTS = {"replay_all": 9, "change": 2, "unmap": 2, "change_format": 1}
+WEIGHTS = {"replay_all": 9, "change": 2, "unmap": 2, "change_format": 1, "soft_reset": 0}
+"""1 for those that are not named. Soft resets have a draw of their own."""
 
 
 def draw_plan(seed: int, steps: int, requests: int, ports: int, arrays: int) -> Plan:
     """The whole plan of a seed."""
     rng = np.random.default_rng([seed, 1])
     names = [name for name in STEP_KINDS for _ in range(WEIGHTS.get(name, 1))]
-    kinds = tuple((number, names[int(rng.integers(len(names)))]) for number in range(steps))
+    drawn = [names[int(rng.integers(len(names)))] for _ in range(steps)]
+    # Drawn apart: a plan in which there is none is the plan that its seed always meant.
+    resets = np.random.default_rng([seed, 5]).integers(STEPS_OF_A_RESET, size=steps) == 0
+    kinds = tuple(enumerate(np.where(resets, "soft_reset", drawn).tolist()))
     after = np.sort(rng.integers(-1, steps, size=requests)).tolist()
     asks = tuple(
         Ask(
@@ -297,7 +329,7 @@ def _format(seed: int, parameters: dict[str, Any]) -> EntryFormat:
 
 
 def mixed(seed: int, parameters: dict[str, Any]) -> Case:
-    """Changes, answers, rings, quiesce, disable and another format under requests of every port.
+    """Changes, answers, rings, quiesce, disable and another format, soft resets, under requests of every port.
 
     `steps`, `requests`: how many; `format`; `keep_steps`, `keep_requests`: only these numbers; `plain_memory`: no drawn
     latencies; `no_pauses`, `no_holds`: of requests.

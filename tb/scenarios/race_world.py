@@ -21,7 +21,7 @@ from models.physical_memory import Owner
 from models.registers import Register
 from models.structures import COMMAND_BYTES, FAULT_RECORD_BYTES, Access, Opcode, pack_command
 from tb.case import CommandRing, MemorySettings
-from tb.host_script import ALL_BITS, AT_ONCE, When, make_requests
+from tb.host_script import ALL_BITS, AT_ONCE, FIRST_PORT, When, make_requests
 from tb.scenarios.builder import CaseBuilder
 
 FORMAT_NAME = "linux_5_8"
@@ -216,21 +216,22 @@ class RaceWorld:
         """Lets cycles pass."""
         self.script.nop(When(delay=cycles))
 
-    def ask(self, page: int, *, access: Access = Access.READ, hold: int = 0) -> int:
+    def ask(self, page: int, *, access: Access = Access.READ, hold: int = 0, port: int = FIRST_PORT) -> int:
         """A request that comes when everything so far is done; returns its index."""
-        return self._ask(page_va(page) + OFFSET, access, hold)
+        return self._ask(page_va(page) + OFFSET, access, hold, port)
 
     def ask_out_of_range(self) -> None:
         """A request that ends without a read; it comes right behind the one before."""
-        self._ask(1 << 63, Access.READ, 0)
+        self._ask(1 << 63, Access.READ, 0, FIRST_PORT)
 
-    def _ask(self, va: int, access: Access, hold: int) -> int:
-        self.builder.ask(make_requests(va, PASID, access, hold=hold, after_action=len(self.script)))
+    def _ask(self, va: int, access: Access, hold: int, port: int) -> int:
+        requests = make_requests(va, PASID, access, hold=hold, after_action=len(self.script), client=port)
+        self.builder.ask(requests)
         return self.builder.asked - 1
 
-    def ask_and_wait(self, page: int) -> None:
-        """A request, and its answer."""
-        self.ask(page)
+    def ask_and_wait(self, page: int, port: int) -> None:
+        """A request of a port, and its answer."""
+        self.ask(page, port=port)
         self.script.nop(When(after_request=self.builder.asked - self._waiting))
 
     def ask_and_wait_recorded(self, page: int, records: int) -> None:

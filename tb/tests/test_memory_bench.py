@@ -17,5 +17,6 @@ MEMORY = BENCHES["memory"]
 @pytest.mark.simulation
 def test_memory_bench(tmp_path: Path, seed: int) -> None:
     """Stimulus, Checking, Covers: see the tests in tb/units/cocotb_memory_bench.py."""
-    outcome = simulate(build("checked", None, MEMORY), "tb.units.cocotb_memory_bench", out=tmp_path, seed=seed)
+    executable = build("checked", None, MEMORY)
+    outcome = simulate(executable, "tb.units.cocotb_memory_bench", out=tmp_path, seed=seed, top=MEMORY.top)
     assert outcome.passed, outcome.failure

@@ -11,11 +11,11 @@ import pytest
 
 from models.errors import UserError
 from models.formats import load_formats
-from models.registers import CONTROL_ENABLE, Register
+from models.registers import CONTROL_ENABLE, CONTROL_SOFT_RESET, Register
 from tb.case import Case, CaseResult
 from tb.host_script import format_registers
 from tb.records import ACTION_RESULT_DTYPE, EVENT_DTYPE, RESPONSE_DTYPE, ActionKind
-from tb.scenarios.mixed import mixed
+from tb.scenarios.mixed import draw_plan, mixed
 from tb.shrink import Parameters, Shrinker
 from tb.switching import follow_switching, format_of_registers
 from tb.tests.small_case import small_builder, with_actions
@@ -52,6 +52,29 @@ def test_shrink_stops() -> None:
     """
     best, runs = shrunk({5}, {70}, most_runs=10)
     assert runs == 10 and 5 in best["keep_steps"] and 70 in best["keep_requests"]
+
+
+def soft_resets_of(case: Case) -> int:
+    """How many soft resets the host of a case writes."""
+    writes = case.actions[case.actions["kind"] == ActionKind.WRITE_REGISTER]
+    controls = writes["data"][writes["address"] == Register.CONTROL]
+    return int((controls & np.uint64(CONTROL_SOFT_RESET.mask) != 0).sum())
+
+
+def test_mixed_soft_resets_are_rare() -> None:
+    """
+    Stimulus: the plans of 40 seeds; one that has a soft reset without that step.
+    Checking: some plans have soft resets and most have none, or one; what is left without the step has none.
+    Covers: RANDOM-MIXED
+    """
+    plans = {seed: draw_plan(seed, 24, 8, 4, 9) for seed in range(1, 41)}
+    counts = [sum(kind == "soft_reset" for _, kind in plan.steps) for plan in plans.values()]
+    assert 8 <= sum(count > 0 for count in counts) <= 24
+    assert sum(count > 1 for count in counts) <= 5
+    seed = next(seed for seed, count in zip(plans, counts, strict=True) if count == 1)
+    others = [number for number, kind in plans[seed].steps if kind != "soft_reset"]
+    assert soft_resets_of(mixed(seed, {})) == 1
+    assert soft_resets_of(mixed(seed, {"keep_steps": others})) == 0
 
 
 def test_mixed_is_one_case_for_a_seed() -> None:

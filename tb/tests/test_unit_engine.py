@@ -11,7 +11,11 @@ from sim.benches import BENCHES
 from sim.build import build
 from sim.simulation import simulate
 
-TESTS = ("engine_random", "engine_halts", "engine_interrupted", "engine_adds", "engine_overlap", "engine_pace")
+TESTS = {
+    "cocotb_engine": ("engine_random", "engine_halts", "engine_interrupted"),
+    "cocotb_engine_together": ("engine_adds", "engine_overlap", "engine_pace"),
+}
+"""By their module in tb/units."""
 
 
 def broken_promise(log: Path) -> str:
@@ -23,9 +27,9 @@ def broken_promise(log: Path) -> str:
 @pytest.mark.simulation
 @pytest.mark.slow
 @pytest.mark.parametrize("bench", ["engine", "engine_single"])
-@pytest.mark.parametrize("test", TESTS)
-def test_unit_engine(test: str, bench: str, tmp_path: Path, seed: int) -> None:
-    """Stimulus, Checking, Covers: see the test of this name in tb/units/cocotb_engine.py.
+@pytest.mark.parametrize(("module", "test"), [(module, test) for module, tests in TESTS.items() for test in tests])
+def test_unit_engine(module: str, test: str, bench: str, tmp_path: Path, seed: int) -> None:
+    """Stimulus, Checking, Covers: see the test of this name in its module of tb/units.
 
     With four descriptors in flight and with one. The build has assertions: what the engine promises as a client is
     checked by them.
@@ -34,7 +38,7 @@ def test_unit_engine(test: str, bench: str, tmp_path: Path, seed: int) -> None:
     executable = build("checked", None, design)
     outcome = simulate(
         executable,
-        "tb.units.cocotb_engine",
+        f"tb.units.{module}",
         out=tmp_path,
         seed=seed,
         testcase=test,

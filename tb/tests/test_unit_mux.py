@@ -22,6 +22,7 @@ RULES = {
     "breaks_aw_stable": "AwStable",
     "breaks_w_stable": "WStable",
     "breaks_write_whole": "WriteWhole",
+    "breaks_aw_room": "AwRoom",
     "breaks_b_known": "BKnown",
 }
 

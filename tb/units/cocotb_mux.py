@@ -18,6 +18,8 @@ TAGS = 1 << TAG_BITS
 ADDRESS_BITS = 48
 CYCLES = 2000
 FULL_CYCLES = 300
+MOST_OF_A_TAG = 255
+"""Open writes of one source and tag that the multiplexer can count."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,19 @@ async def breaks_write_whole(dut: Any) -> None:
     dut.write_valid.value = 0
     for _ in range(3):
         await FallingEdge(dut.clk)
+
+
+@cocotb.test()
+async def breaks_aw_room(dut: Any) -> None:
+    """Stimulus: a writer's 256th write under one tag, and no answer to any. Checking: 255 are taken; the assertion ends
+    the simulation. Covers: BUS-RULES"""
+    bench = await violation(dut)
+    bench.ready = 1.0
+    for number in range(MOST_OF_A_TAG + 1):
+        if number == MOST_OF_A_TAG:
+            assert bench.write.taken[1] == MOST_OF_A_TAG, "fewer are taken than can be counted"
+        bench.write.offered[1] = Access(4, 64, False, 5, 1)
+        await bench.run(1)
 
 
 @cocotb.test()

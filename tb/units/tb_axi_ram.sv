@@ -71,30 +71,11 @@ module tb_top
   input  logic         ram_rlast
 );
 
-  cycle_t       cycle_q;
-  axi_a_t       aw, ar;
-  axi_w_t       w;
-  axi_b_t       b;
-  axi_r_t       r;
-  host_access_t no_access;
-  logic [63:0]  unused_value;
-  logic [1:0]   unused_status;
-
-  always_ff @(posedge clk or negedge rst_n) begin
-    if (!rst_n) cycle_q <= '0;
-    else cycle_q <= cycle_q + 64'd1;
-  end
-
-  assign cycle_o   = cycle_q;
-  assign aw        = '{id: mem_awid, addr: mem_awaddr, len: mem_awlen, size: mem_awsize, burst: mem_awburst,
-                       user: 1'b0};
-  assign ar        = '{id: mem_arid, addr: mem_araddr, len: mem_arlen, size: mem_arsize, burst: mem_arburst,
-                       user: 1'b0};
-  assign w         = '{data: mem_wdata, strb: mem_wstrb, last: mem_wlast};
-
   // Python wakes behind the rising edge and must see what was there before it: it sees what the
   // memory offered half a cycle ago.
   logic aw_ready, w_ready, b_valid, ar_ready, r_valid;
+  axi_b_t b;
+  axi_r_t r;
 
   always_ff @(negedge clk) begin
     mem_awready <= aw_ready;
@@ -110,33 +91,41 @@ module tb_top
     mem_rlast   <= r.last;
   end
 
-  assign no_access = '0;
-
-  tb_memory u_memory (
-    .clk_i           (clk),
-    .rst_ni          (rst_n),
-    .cycle_i         (cycle_q),
-    .access_valid_i  (1'b0),
-    .access_i        (no_access),
-    .access_value_o  (unused_value),
-    .access_status_o (unused_status),
-    .data_valid_i    (1'b0),
-    .data_id_i       ('0),
-    .aw_valid_i      (mem_awvalid),
-    .aw_ready_o      (aw_ready),
-    .aw_i            (aw),
-    .w_valid_i       (mem_wvalid),
-    .w_ready_o       (w_ready),
-    .w_i             (w),
-    .b_valid_o       (b_valid),
-    .b_ready_i       (mem_bready),
-    .b_o             (b),
-    .ar_valid_i      (mem_arvalid),
-    .ar_ready_o      (ar_ready),
-    .ar_i            (ar),
-    .r_valid_o       (r_valid),
-    .r_ready_i       (mem_rready),
-    .r_o             (r)
+  tb_memory_bench u_memory (
+    .clk,
+    .rst_n,
+    .wake_i,
+    .pins_written_i,
+    .cycle_o,
+    .awvalid_i (mem_awvalid),
+    .awready_o (aw_ready),
+    .awid_i    (mem_awid),
+    .awaddr_i  (mem_awaddr),
+    .awlen_i   (mem_awlen),
+    .awsize_i  (mem_awsize),
+    .awburst_i (mem_awburst),
+    .wvalid_i  (mem_wvalid),
+    .wready_o  (w_ready),
+    .wdata_i   (mem_wdata),
+    .wstrb_i   (mem_wstrb),
+    .wlast_i   (mem_wlast),
+    .bvalid_o  (b_valid),
+    .bready_i  (mem_bready),
+    .bid_o     (b.id),
+    .bresp_o   (b.resp),
+    .arvalid_i (mem_arvalid),
+    .arready_o (ar_ready),
+    .arid_i    (mem_arid),
+    .araddr_i  (mem_araddr),
+    .arlen_i   (mem_arlen),
+    .arsize_i  (mem_arsize),
+    .arburst_i (mem_arburst),
+    .rvalid_o  (r_valid),
+    .rready_i  (mem_rready),
+    .rid_o     (r.id),
+    .rdata_o   (r.data),
+    .rresp_o   (r.resp),
+    .rlast_o   (r.last)
   );
 
   axi4_checker #(

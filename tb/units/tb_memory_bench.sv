@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The testbench's memory alone, with its AXI4 port at pins. Named as the simulation's program wants
-// the top.
+// The testbench's memory alone, with its AXI4 port at pins: a bench of its own, and a part of
+// tb_axi_ram.sv.
 
-module tb_top
+module tb_memory_bench
   import tb_pkg::*;
 (
   input  logic                  clk,
