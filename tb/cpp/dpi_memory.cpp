@@ -49,6 +49,13 @@ bool is_read_by_device(std::uint8_t owner) {
          kind == tb::kOwnerCommand || kind == tb::kOwnerDescriptor || kind == tb::kOwnerBuffer;
 }
 
+bool holds_table(const std::uint8_t* owners) {
+  for (std::uint64_t word = 0; word < kWordsPerLine; ++word) {
+    if (is_read_by_device(owners[word])) return true;
+  }
+  return false;
+}
+
 // The owner bytes of all words joined, so that an error mark on any word is seen.
 std::uint8_t any_owner(const std::uint8_t* owners) {
   std::uint8_t joined = 0;
@@ -110,11 +117,8 @@ unsigned char tb_read_line(unsigned long long cycle, unsigned char device_memory
   if (!shape_is_right(cycle, "read", device_memory, address, single_beat)) return tb::kAxiSlaveError;
   if (!memory.contains(address, tb::kLineBytes)) return tb::kAxiDecodeError;
   const auto* owners = memory.owners(address);
-  bool allowed = holds_data(owners) && is_granted(device_memory, address, false);
-  if (!device_memory) {
-    for (std::uint64_t word = 0; word < kWordsPerLine; ++word) allowed |= is_read_by_device(owners[word]);
-  }
-  if (!allowed) {
+  const bool granted = holds_data(owners) && is_granted(device_memory, address, false);
+  if (!granted && (device_memory || !holds_table(owners))) {
     state.add_violation(describe(cycle, "read", device_memory, address,
                                  "no table, ring or buffer in the line, and no data under a grant") +
                         owner_bytes(owners));
@@ -122,6 +126,21 @@ unsigned char tb_read_line(unsigned long long cycle, unsigned char device_memory
   if (any_owner(owners) & tb::kOwnerReadError) return tb::kAxiSlaveError;
   std::memcpy(data, memory.bytes(address), tb::kLineBytes);
   return tb::kAxiOkay;
+}
+
+unsigned char tb_is_table(unsigned long long address) {
+  const auto& memory = testbench().memory;
+  return address % tb::kLineBytes == 0 && memory.contains(address, tb::kLineBytes) &&
+         holds_table(memory.owners(address));
+}
+
+// A fence waits for the reads of what was invalidated, so nothing is another's while it is on its way.
+void tb_table_goes_home(unsigned long long cycle, unsigned long long address) {
+  const auto* owners = testbench().memory.owners(address);
+  if (holds_table(owners)) return;
+  testbench().add_violation(describe(cycle, "data of a read", false, address,
+                                     "on its way to the device, and no table or ring any more") +
+                            owner_bytes(owners));
 }
 
 unsigned char tb_write_line(unsigned long long cycle, unsigned char device_memory, unsigned long long address,

@@ -73,6 +73,10 @@ package tb_dpi_pkg;
   import "DPI-C" function byte unsigned tb_read_line(
     input longint unsigned cycle, input bit device_memory, input longint unsigned address, input bit single_beat,
     output bit [511:0] data);
+  // Whether a line of system memory is a table or a ring, which the device reads as it likes.
+  import "DPI-C" function bit tb_is_table(input longint unsigned address);
+  // The data of such a line goes home: it must be one still.
+  import "DPI-C" function void tb_table_goes_home(input longint unsigned cycle, input longint unsigned address);
   import "DPI-C" function byte unsigned tb_write_line(
     input longint unsigned cycle, input bit device_memory, input longint unsigned address, input bit single_beat,
     input longint unsigned strobe, input bit [511:0] data);

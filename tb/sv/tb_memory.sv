@@ -6,7 +6,7 @@
 //
 // All calls that touch the bytes stand in one process, in this order within a cycle: host, clients
 // by number, device write, device read. A read sees memory as it is in the cycle of its address
-// handshake.
+// handshake; until its data goes home, what it reads must stay the device's to read.
 
 module tb_memory
   import tb_pkg::*;
@@ -56,8 +56,10 @@ module tb_memory
   } settings_t;
 
   typedef struct packed {
-    cycle_t due;
-    axi_r_t beat;
+    cycle_t      due;
+    axi_r_t      beat;
+    logic        table_line;  // a line of tables or rings was read
+    logic [63:0] address;
   } read_t;
 
   typedef struct packed {
@@ -203,6 +205,8 @@ module tb_memory
         entry.due = cycle_i + 64'd1 +
             draw_latency(random_read, settings_q.read_latency_min, settings_q.read_latency_max);
         entry.beat = '{id: ar_i.id, data: data, resp: resp[1:0], last: 1'b1};
+        entry.address    = 64'(ar_i.addr);
+        entry.table_line = !ar_i.user && tb_is_table(entry.address);
         for (int unsigned i = 0; i < reads.size(); i++) begin
           if (reads[i].beat.id == ar_i.id && reads[i].due > entry.due) entry.due = reads[i].due;
         end
@@ -215,6 +219,7 @@ module tb_memory
         if (reads.size() != 0 && reads[0].due <= cycle_i + 64'd1 && random_r >= settings_q.r_pause) begin
           r_valid_q <= 1'b1;
           r_q       <= reads[0].beat;
+          if (reads[0].table_line) tb_table_goes_home(cycle_i, reads[0].address);
           void'(reads.pop_front());
         end
       end
