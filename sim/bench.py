@@ -14,16 +14,21 @@ import click
 from rich.table import Table
 
 from models.errors import UserError
+from models.files import write_atomically
 from sim.build import FLAVOURS, Flavour, build
 from sim.console import console, progress
-from sim.paths import BUILD
+from sim.document_table import markdown_table, with_table
+from sim.paths import BUILD, ROOT
 from sim.simulation import read_summaries, simulate, write_spec
 from tb.bench.bars import Judged, Row, bars, judge
+from tb.bench.figures import FIGURES_FILE, Recorded, figures_text, read_figures
 from tb.configurations import named_configuration
 
 CONFIGURATIONS = ("tiny", "default", "large")
 LATENCIES = (0, 1, 10, 40, 200)
 LARGEST_LATENCY = 1000
+DOCUMENT = ROOT / "docs" / "performance.md"
+COMMAND = "python -m sim bench device"
 TIMEOUT = 3600.0
 """Seconds of one simulator process."""
 EXIT_FAILED = 1
@@ -174,6 +179,22 @@ def tell(result: BenchResult, options: BenchOptions) -> None:
     console.print(f"{held - len(missed)} of {held} bars kept", markup=False)
 
 
+def figures_table(recorded: Recorded) -> str:
+    """The recorded figures of `default` for the documents."""
+    rows = recorded["default"]
+    head = ["row", *(f"L = {latency}" for latency in LATENCIES)]
+    return markdown_table([head, *([name, *(number(own[each]) for each in LATENCIES)] for name, own in rows.items())])
+
+
+def record(judged: Sequence[Judged]) -> None:
+    """Writes what was measured: the file that the regressions read, and the documents' table. Errors: UserError."""
+    write_atomically(FIGURES_FILE, figures_text(judged).encode())
+    text = with_table(DOCUMENT.read_text(encoding="utf-8"), COMMAND, figures_table(read_figures(FIGURES_FILE)))
+    write_atomically(DOCUMENT, text.encode())
+    for path in (FIGURES_FILE, DOCUMENT):
+        console.print(f"written: {path.relative_to(ROOT)}", markup=False)
+
+
 def chosen_flavour(text: str) -> Flavour:
     """The build. Errors: UserError if there is no such."""
     for flavour in FLAVOURS:
@@ -223,6 +244,7 @@ def bench_command() -> None:
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), default=None, help="Also write the figures there."
 )
+@click.option("--write", is_flag=True, help="Record the figures: the regressions hold the device to them.")
 def bench_device(
     names: tuple[str, ...],
     latencies: tuple[int, ...],
@@ -230,6 +252,7 @@ def bench_device(
     seed: int,
     flavour: str,
     json_file: Path | None,
+    write: bool,
 ) -> None:
     """Measure the device in clock cycles; exit 1 if a bar that applies is not kept."""
     options = BenchOptions(
@@ -239,6 +262,8 @@ def bench_device(
         seed=seed,
         flavour=chosen_flavour(flavour),
     )
+    if write and options != BenchOptions(flavour=options.flavour):
+        raise UserError("Figures are recorded of everything at once: leave out all options but --build and --json.")
     result = run_bench(options)
     tell(result, options)
     if json_file is not None:
@@ -248,3 +273,5 @@ def bench_device(
             raise UserError(f"{json_file} cannot be written ({error.strerror}); choose another file.") from None
     if not result.passed:
         sys.exit(EXIT_FAILED)
+    if write:
+        record(result.judged)

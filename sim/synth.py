@@ -25,6 +25,7 @@ from rich.table import Table
 from models.errors import UserError
 from sim.build import Design, configuration_parameters
 from sim.console import console
+from sim.document_table import markdown_table, table_parts, with_table
 from sim.paths import BUILD, ROOT
 from tb.configurations import configurations
 
@@ -34,8 +35,7 @@ TOP = "hmm_device"
 DEVICE = Design(top=TOP)
 OUT = BUILD / "synth"
 DOCUMENT = ROOT / "docs" / "synthesis.md"
-TABLE_BEGIN = "<!-- table: python -m sim synth -->"
-TABLE_END = "<!-- end of table -->"
+COMMAND = "python -m sim synth"
 TIMEOUT = 3600
 """Seconds of one synthesis."""
 FLIP_FLOP = "$_DFF"
@@ -172,35 +172,20 @@ Rows = dict[str, tuple[str, ...]]
 
 def markdown_of(rows: Rows) -> str:
     """The table for the documents, in the order of the configurations."""
-    lines = [
-        COLUMNS,
-        ("---", *["---:"] * (len(COLUMNS) - 1)),
-        *(rows[name] for name in configurations() if name in rows),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _parts(text: str) -> tuple[str, str, str]:
-    """(before, table, after) of a document. Errors: UserError if it has no place for the table."""
-    before, begin, rest = text.partition(TABLE_BEGIN)
-    table, end, after = rest.partition(TABLE_END)
-    if not begin or not end:
-        raise UserError(f"{DOCUMENT.name} has no place for the table: put {TABLE_BEGIN} and {TABLE_END} there.")
-    return before, table, after
+    return markdown_table([COLUMNS, *(rows[name] for name in configurations() if name in rows)])
 
 
 def rows_of(text: str) -> Rows:
     """The rows that a document's table has. Errors: UserError if it has no place for one."""
-    lines = [line.strip("|").split("|") for line in _parts(text)[1].strip().splitlines()]
+    lines = [line.strip("|").split("|") for line in table_parts(text, COMMAND)[1].strip().splitlines()]
     cells = [tuple(cell.strip() for cell in line) for line in lines]
     return {row[0]: row for row in cells if row[0] in configurations()}
 
 
 def with_rows(text: str, sizes: Sequence[Size]) -> str:
     """A document with these sizes in its table; the rows of other configurations stay. Errors: UserError."""
-    before, _, after = _parts(text)
     rows = rows_of(text) | {size.configuration: cells_of(size) for size in sizes}
-    return f"{before}{TABLE_BEGIN}\n{markdown_of(rows)}\n{TABLE_END}{after}"
+    return with_table(text, COMMAND, markdown_of(rows))
 
 
 @click.command("synth")

@@ -34,6 +34,7 @@ INVARIANTS: dict[str, str] = {
     "HOST": "What the host reads and how the bus answers it is what the case expects.",
     "OWNER": "The device uses only tables, rings and fence values, each as meant, and data only under a grant.",
     "BAR": "A measured figure keeps its bar (docs/performance.md).",
+    "FIGURE": "A measured figure is not worse than the one that is recorded (docs/performance.md).",
     "ASSERTION": "No assertion of the device or of a protocol checker fails.",
 }
 """What is checked, by name, each in a sentence."""

@@ -13,8 +13,24 @@ from rich.console import Console
 
 from models.errors import UserError
 from sim import bench as bench_module
-from sim.bench import BenchOptions, BenchResult, bench_command, ceiling_notes, cell_text, run_bench, table_of
+from sim.bench import (
+    COMMAND,
+    CONFIGURATIONS,
+    DOCUMENT,
+    LATENCIES,
+    BenchOptions,
+    BenchResult,
+    bench_command,
+    ceiling_notes,
+    cell_text,
+    figures_table,
+    record,
+    run_bench,
+    table_of,
+)
+from sim.document_table import END, begin_mark, table_parts
 from tb.bench.bars import Judged, bars, judge
+from tb.bench.figures import read_figures, recorded_figures
 from tb.configurations import named_configuration
 
 FIGURES = {"rate": 1.0, "latency": 2.0, "reads": 0.13, "cycles": 6.0}
@@ -137,3 +153,51 @@ def test_bench_measures_what_it_says(tmp_path: Path) -> None:
     near, far = figures["cold walk", 3], figures["cold walk", 10]
     assert near is not None and far is not None
     assert far - near == 4 * 7
+
+
+def test_bench_records_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Stimulus: measured rows, one without a figure, recorded into copies of the file and the document.
+    Checking: the file has the figures by configuration, row and L; the document's table those of default, and the rest
+        of the document stays.
+    Covers: BENCH-FIGURES
+    """
+    monkeypatch.setattr(bench_module, "ROOT", tmp_path)
+    monkeypatch.setattr(bench_module, "FIGURES_FILE", tmp_path / "figures.yaml")
+    document = tmp_path / "document.md"
+    document.write_text(f"before\n{begin_mark(COMMAND)}\n| old |\n{END}\nafter\n", encoding="utf-8")
+    monkeypatch.setattr(bench_module, "DOCUMENT", document)
+    every = [judged("hits", latency=latency, rate=1.0) for latency in LATENCIES]
+    every += [judged("hits", "tiny", rate=0.25), judged("cold walk", "tiny")]
+    record(every)
+    assert read_figures(tmp_path / "figures.yaml") == {
+        "default": {"hits": dict.fromkeys(LATENCIES, 1.0)},
+        "tiny": {"hits": {0: 0.25}},
+    }
+    lines = document.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "before" and lines[-1] == "after" and "| hits | 1 | 1 | 1 | 1 | 1 |" in lines
+
+
+def test_bench_figures_of_the_documents_are_the_recorded_ones() -> None:
+    """
+    Stimulus: docs/performance.md and the recorded figures.
+    Checking: the document's table is that of the file, which has every row at every L in every configuration.
+    Covers: BENCH-FIGURES
+    """
+    recorded = recorded_figures()
+    table = table_parts(DOCUMENT.read_text(encoding="utf-8"), COMMAND)[1].strip()
+    assert table == figures_table(recorded)
+    assert set(recorded) == set(CONFIGURATIONS)
+    for rows in recorded.values():
+        assert [*rows] == [row.name for row in bars()]
+        assert all([*figures] == [*LATENCIES] for figures in rows.values())
+
+
+def test_bench_records_all_or_nothing() -> None:
+    """
+    Stimulus: --write with a part of the bench.
+    Checking: one sentence, nothing is built.
+    Covers: CLI-ERRORS, BENCH-FIGURES
+    """
+    outcome = CliRunner().invoke(bench_command, ["device", "--write", "--row", "hits"])
+    assert isinstance(outcome.exception, UserError) and "leave out all options" in str(outcome.exception)

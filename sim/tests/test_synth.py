@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from models.errors import UserError
 from sim import synth as synth_module
+from sim.document_table import END, begin_mark
 from sim.paths import ROOT
 from sim.synth import (
+    COMMAND,
     DOCUMENT,
-    TABLE_BEGIN,
-    TABLE_END,
     Size,
     packages,
     read_size,
@@ -77,10 +77,11 @@ def test_synth_table_in_the_document() -> None:
     """
     row = "| default | 12,345 | 678 | 2 | 4,096 | 42 |"
     other = "| tiny | 1 | 2 | 3 | 4 | 5 |"
-    text = f"before\n{TABLE_BEGIN}\n{other}\n| default | 0 | 0 | 0 | 0 | 0 |\n{TABLE_END}\nafter | tiny |\n"
+    begin = begin_mark(COMMAND)
+    text = f"before\n{begin}\n{other}\n| default | 0 | 0 | 0 | 0 | 0 |\n{END}\nafter | tiny |\n"
     written = with_rows(text, [SIZE])
     lines = written.splitlines()
-    assert lines[:2] == ["before", TABLE_BEGIN] and lines[-2:] == [TABLE_END, "after | tiny |"]
+    assert lines[:2] == ["before", begin] and lines[-2:] == [END, "after | tiny |"]
     assert lines[2] == "| configuration | gates | flip-flops | memories | memory bits | logic depth |"
     assert lines[4:-2] == [row, other]
     assert with_rows(written, [SIZE]) == written

@@ -10,7 +10,8 @@ import pytest
 from models.errors import UserError
 from tb.bench.bars import BARS_FILE, Row, bars, judge, read_bars
 from tb.bench.cases import BENCH_CASES, build_bench_case
-from tb.bench.check import bar_failures
+from tb.bench.check import bar_failures, figure_failures, judged_rows
+from tb.bench.figures import read_figures
 from tb.bench.measure import MEASURES
 from tb.configurations import Configuration, named_configuration
 
@@ -97,10 +98,48 @@ def test_bar_missed_fails_the_case() -> None:
     Covers: BENCH-JUDGED
     """
     case = build_bench_case(1, {"case": "cold_walk", "latency": 10})
-    assert bar_failures(case, {"latency": 54}, bars()) == []
-    (failure,) = bar_failures(case, {"latency": 55}, bars())
+    assert bar_failures(judged_rows(case, {"latency": 54}, bars())) == []
+    (failure,) = bar_failures(judged_rows(case, {"latency": 55}, bars()))
     assert failure.invariant == "BAR"
     assert "55 at L = 10 in default, the bar is at most 54" in failure.text
+
+
+def test_bench_figure_worse_than_recorded_fails_the_case() -> None:
+    """
+    Stimulus: figures at, better than, a little and much worse than the recorded ones, for a bar from above and one from
+        below; a row of which nothing is recorded, and a figure that could not be measured.
+    Checking: a failure for what is much worse only, which tells both figures and what to do.
+    Covers: BENCH-FIGURES
+    """
+    recorded = {"default": {"fault records": {10: 2.4}, "hits": {10: 1.0}}}
+    records, hits, walk = row_named("fault records"), row_named("hits"), row_named("cold walk")
+    good = [judge(records, DEVICE, 10, {"cycles": cycles}) for cycles in (2.4, 2.0, 2.5)]
+    good += [judge(hits, DEVICE, 10, {"rate": rate}) for rate in (1.0, 1.2, 0.96)]
+    good += [judge(walk, DEVICE, 10, {"latency": 1000}), judge(records, DEVICE, 10, {})]
+    assert figure_failures(good, recorded) == []
+    slow = [judge(records, DEVICE, 10, {"cycles": 3.0}), judge(hits, DEVICE, 10, {"rate": 0.9})]
+    first, second = figure_failures(slow, recorded)
+    assert first.invariant == second.invariant == "FIGURE"
+    assert "3 at L = 10 in default, 2.4 was measured before" in first.text and "--write" in first.text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("figures: {default: {hits: {0: fast}}}", "figures.default.hits.0"), ("figures: [", "cannot be read")],
+)
+def test_bench_figures_file_errors_are_sentences(tmp_path: Path, text: str, words: str) -> None:
+    """
+    Stimulus: files of figures with a mistake each; a file that is not there.
+    Checking: UserErrors of one line that name the place.
+    Covers: CLI-ERRORS
+    """
+    path = tmp_path / "figures.yaml"
+    with pytest.raises(UserError, match="cannot be read"):
+        read_figures(path)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read_figures(path)
+    assert "\n" not in str(caught.value) and words in str(caught.value)
 
 
 @pytest.mark.parametrize(
