@@ -57,6 +57,22 @@ def shared_line(world: CountedWorld) -> None:
     world.expect(shared=LINE_PAGES - 1, walks=1, reads=world.cold)
 
 
+def line_any_moment(world: CountedWorld) -> None:
+    """A request for a line that another one walks for, at every distance from together to long behind: there is one
+    walk, and the second level answers the later one.
+    """
+    pasid = world.new_context()
+    count = 2 * (world.latency + 10)
+    world.map_pages(pasid, world.top, (count + 1) * LINE_PAGES)
+    lines = pages_from(world.top, count + 1, LINE)
+    world.ask(pasid, lines[:1])
+    world.expect(walks=1, reads=world.cold)
+    va = np.stack([lines[1:], lines[1:] + np.uint64(PAGE_BYTES)], axis=1)
+    pause = np.stack([np.full(count, world.alone), np.arange(count)], axis=1)
+    world.ask(pasid, va.ravel(), pause=pause.ravel())
+    world.expect(shared=count, walks=count, reads=count)
+
+
 def contexts_apart(world: CountedWorld) -> None:
     """The same addresses in several contexts, together: they share nothing; in two contexts by turns: each shares its
     own; below two entries of a root whose context is cached: the same.

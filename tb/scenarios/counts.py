@@ -25,6 +25,7 @@ from tb.scenarios.counted_walks import (
     contexts_apart,
     faults_fill_nothing,
     levels_apart,
+    line_any_moment,
     permission_fills_nothing,
     shared_line,
     shared_reads,
@@ -49,6 +50,7 @@ COUNTS: dict[str, tuple[Callable[[CountedWorld], None], int]] = {
     "refilled_in_place": (refilled_in_place, LATENCY),
     "upgraded_in_place": (upgraded_in_place, LATENCY),
     "empty_place_first": (empty_place_first, LATENCY),
+    "line_any_moment": (line_any_moment, LATENCY),
 }
 """By name: what is asked and counted, and the latency of a read."""
 
