@@ -40,14 +40,16 @@ class Page:
     def word(self) -> int:
         """The entry."""
         pages = Pages.of(
-            PageKind.VALID if self.valid else PageKind.NONE,
+            PageKind.VALID,
             self.frame + (WINDOW.base if self.device else 0),
             write=self.write,
             atomic=self.atomic,
             device_private=self.device,
             order=self.order,
         )
-        return int(encode(FORMAT, pages)[0])
+        word = int(encode(FORMAT, pages)[0])
+        # What is not valid says all else like its neighbours.
+        return word if self.valid else word & ~FORMAT.valid
 
 
 Line = list[Page]
@@ -82,15 +84,17 @@ def _directed_lines() -> list[Line]:
     for part in (4, 2, 1):
         lines.append([replace(page, frame=page.frame + 9 * (near // part)) for near, page in enumerate(fresh())])
     for place in range(LINE_PAGES):
-        for change in ({"frame": FRAME_STEP // 2}, {"write": False, "atomic": False}, {"atomic": False}):
-            line = fresh()
-            other = replace(line[place], **change)
-            line[place] = replace(other, frame=line[place].frame + change.get("frame", 0))
-            lines.append(line)
-    for place in (0, 2, 5, 7):
-        for changed in ({"device": True}, {"valid": False}):
-            line = fresh()
-            line[place] = replace(line[place], **changed)
+        for change in ("frame", "write", "atomic", "device", "valid"):
+            # WRITE is changed alone: what cannot be written cannot be atomic either.
+            line = [replace(page, atomic=change != "write") for page in fresh()]
+            page = line[place]
+            line[place] = {
+                "frame": replace(page, frame=page.frame + FRAME_STEP // 2),
+                "write": replace(page, write=False),
+                "atomic": replace(page, atomic=False),
+                "device": replace(page, device=True),
+                "valid": replace(page, valid=False),
+            }[change]
             lines.append(line)
     # Blocks of two and of four, which is more than they say of themselves.
     for orders in ([0] * 4 + [1] * 4, [2] * 4 + [1] * 4, [1] * 8, [2] * 8, [0, 0, 1, 1, 2, 2, 2, 2]):
