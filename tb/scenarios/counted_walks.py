@@ -67,9 +67,10 @@ def line_any_moment(world: CountedWorld) -> None:
     lines = pages_from(world.top, count + 1, LINE)
     world.ask(pasid, lines[:1])
     world.expect(walks=1, reads=world.cold)
-    va = np.stack([lines[1:], lines[1:] + np.uint64(PAGE_BYTES)], axis=1)
-    pause = np.stack([np.full(count, world.alone), np.arange(count)], axis=1)
-    world.ask(pasid, va.ravel(), pause=pause.ravel())
+    for distance, va in enumerate(lines[1:].tolist()):
+        # What comes later must not be needed for an answer.
+        world.ask(pasid, [va, va + PAGE_BYTES], pause=[world.alone, distance])
+        world.wait_answers()
     world.expect(shared=count, walks=count, reads=count)
 
 

@@ -121,6 +121,10 @@ class CountedWorld:
         self.script.write_register(Register.CONTROL, control | registers.CONTROL_FAULT_ENABLE.mask)
         self.script.wait_register(Register.STATUS, registers.STATUS_FAULT_ACTIVE.mask)
 
+    def wait_answers(self) -> None:
+        """The host waits until everything that was asked is answered."""
+        self.script.nop(When(after_request=self.builder.asked))
+
     def invalidate(self, pasid: int, first: int, last: int) -> None:
         """INVALIDATE of bytes first to last and FENCE, with the wait for it."""
         word = self.builder.fence_word()
@@ -159,7 +163,7 @@ class CountedWorld:
         `answered`: the host waits for all answers first.
         """
         if answered:
-            self.script.nop(When(after_request=self.builder.asked))
+            self.wait_answers()
         self.script.nop(When(delay=self.alone))
         self.script.write_register(Register.COUNTER_LATCH, 1)
         for name, count in {"hits": hits, "shared": shared, "walks": walks, "reads": reads}.items():
