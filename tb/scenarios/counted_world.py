@@ -127,8 +127,12 @@ class CountedWorld:
 
     def invalidate(self, pasid: int, first: int, last: int) -> None:
         """INVALIDATE of bytes first to last and FENCE, with the wait for it."""
-        word = self.builder.fence_word()
         self.script.invalidate(pasid, first, last, tail=False)
+        self.fence()
+
+    def fence(self) -> None:
+        """FENCE behind the commands that were stored, with the wait for it."""
+        word = self.builder.fence_word()
         self.script.fence(address=word, value=1)
         self.script.wait_memory(word, 1)
 

@@ -19,6 +19,7 @@ from tb.scenarios.counted_caches import (
     first_level_held,
     lines_held,
 )
+from tb.scenarios.counted_invalidations import contexts_spared, ranges_spared
 from tb.scenarios.counted_turns import empty_place_first, refilled_in_place, upgraded_in_place
 from tb.scenarios.counted_walks import (
     LONG_LATENCY,
@@ -51,6 +52,8 @@ COUNTS: dict[str, tuple[Callable[[CountedWorld], None], int]] = {
     "upgraded_in_place": (upgraded_in_place, LATENCY),
     "empty_place_first": (empty_place_first, LATENCY),
     "line_any_moment": (line_any_moment, LATENCY),
+    "ranges_spared": (ranges_spared, LATENCY),
+    "contexts_spared": (contexts_spared, LATENCY),
 }
 """By name: what is asked and counted, and the latency of a read."""
 
