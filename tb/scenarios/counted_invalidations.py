@@ -179,3 +179,13 @@ def contexts_spared(world: CountedWorld) -> None:
     # Nothing is left.
     world.probe(own, [3 * world.top, world.top + LEAF, world.top + ABSENT])
     world.expect(walks=3, reads=2 + world.cold - 1 + world.cold)
+    # Commands about all contexts: translations are forgotten, and contexts with the second.
+    for kept in (1, 0):
+        if kept:
+            script.invalidate(None, tail=False)
+        else:
+            script.invalidate_context(None, tail=False)
+        world.fence()
+        for pasid in others:
+            world.ask(pasid, [world.top, huge])
+            world.expect(walks=2, reads=reads - kept)

@@ -46,6 +46,7 @@ NONE_WORD = 1 << 3
         "cocotb_programs",
         "cocotb_engine_device",
         "cocotb_engine_causes",
+        "cocotb_fences",
     ],
 )
 def test_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
