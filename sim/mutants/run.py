@@ -41,7 +41,15 @@ UNIT_BENCHES = {
     "rtl/memory": ("mux",),
     "rtl/pkg": ("decoder", "engine"),
 }
-RELATED_TAGS = {"decode": "formats", "engine": "engine", "fault": "faults", "control": "registers", "command": "fences"}
+RELATED_TAGS = {
+    "cache": "counts",
+    "command": "fences",
+    "control": "registers",
+    "decode": "formats",
+    "engine": "engine",
+    "fault": "faults",
+    "walk": "counts",
+}
 """Folders of the RTL, and which cases are tried first."""
 BENCH_ONLY = "bench-only"
 GROUP_SECONDS = 1.5

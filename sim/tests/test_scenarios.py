@@ -24,6 +24,7 @@ SEEDS: dict[str, int] = {
     "races": 8,
     "mixed": 3,
     "pitfalls": 2,
+    "counts": 20,
     "soft_resets": 4,
     "fences": 6,
     "bus_errors": 2,

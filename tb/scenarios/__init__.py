@@ -9,6 +9,7 @@ from typing import Any
 from tb.case import Case
 from tb.scenarios.bench import bench
 from tb.scenarios.clients import clients
+from tb.scenarios.counts import counts
 from tb.scenarios.directed import levels, reasons, smoke
 from tb.scenarios.fences import bus_errors, fences
 from tb.scenarios.invalidate import invalidate
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Scenario] = {
     "races": races,
     "mixed": mixed,
     "pitfalls": pitfalls,
+    "counts": counts,
     "soft_resets": soft_resets,
     "fences": fences,
     "bus_errors": bus_errors,

@@ -47,6 +47,8 @@ NONE_WORD = 1 << 3
         "cocotb_programs",
         "cocotb_engine_device",
         "cocotb_engine_ended",
+        "cocotb_engine_causes",
+        "cocotb_fences",
     ],
 )
 def test_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
