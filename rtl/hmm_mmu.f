@@ -21,6 +21,7 @@ rtl/walk/hmm_walk_start.sv
 rtl/walk/hmm_walk_address.sv
 rtl/walk/hmm_walk_step.sv
 rtl/walk/hmm_walk_share.sv
+rtl/walk/hmm_walk_moves.sv
 rtl/walk/hmm_walk_end.sv
 rtl/walk/hmm_walk_pool.sv
 rtl/translate/hmm_translate.sv
@@ -28,6 +29,7 @@ rtl/translate/hmm_grants.sv
 rtl/translate/hmm_ports.sv
 rtl/fault/hmm_fault_answers.sv
 rtl/fault/hmm_fault_records.sv
+rtl/fault/hmm_fault_moves.sv
 rtl/fault/hmm_fault_buffer.sv
 rtl/fault/hmm_fault_recorder.sv
 rtl/command/hmm_command_fetch.sv

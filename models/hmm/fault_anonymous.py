@@ -160,7 +160,7 @@ async def _copy_on_write(mm: MemoryMap, page: int, entry: CpuEntry) -> None:
 async def swap_in(mm: MemoryMap, vma: Vma, page: int, entry: CpuEntry, write: bool) -> FaultResult:
     """Bring a page back from swap (do_swap_page())."""
     pfn = mm.frames.system.allocate()
-    mm.frames.read_from_swap(entry.pfn, pfn)
+    mm.frames.read_in(entry.pfn, pfn)
     shared = EntryFlags.ALONE not in entry.flags and mm.undecided(Undecided.SWAP_USERS, page)
     protected = entry.flags & EntryFlags.UFFD_WP
     may_write = VmFlags.VM_WRITE in vma.flags and not shared and not protected

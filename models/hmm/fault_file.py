@@ -136,7 +136,7 @@ def _page_of_object(mm: MemoryMap, vma: Vma, number: int) -> int | FaultResult:
         if in_swap:
             cache.swapped.discard(number)
             pfn = cache.pages[number] = mm.frames.system.allocate()
-            mm.frames.read_from_swap((cache, number), pfn)
+            mm.frames.read_in((cache, number), pfn)
             return pfn
     pfn = cache.pages[number] = mm.frames.system.allocate()
     return pfn
@@ -148,7 +148,8 @@ def _read_ahead(mm: MemoryMap, cache: SharedObject, number: int) -> int:
     end = first + READ_AHEAD_PAGES if cache.size is None else min(first + READ_AHEAD_PAGES, cache.size)
     for neighbour in range(first, end):
         if neighbour not in cache.pages:
-            cache.pages[neighbour] = mm.frames.system.allocate()
+            pfn = cache.pages[neighbour] = mm.frames.system.allocate()
+            mm.frames.read_in((cache, neighbour), pfn)
     return cache.pages[number]
 
 

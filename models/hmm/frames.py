@@ -226,7 +226,7 @@ class Frames:
         self.folios: set[int] = set()
         self.shared_once: set[int] = set()
         self.swap_slots = 0
-        self._swap: dict[object, Words] = {}
+        self._written_out: dict[object, Words] = {}
         self.fills: dict[int, int] = {}
         self.merged: dict[int, int] = {}
         self.dirty: set[int] = set()
@@ -263,19 +263,26 @@ class Frames:
         self.swap_slots += 1
         return self.swap_slots
 
-    def write_to_swap(self, place: object, pfn: int) -> None:
-        """Keep a page's bytes at a place in swap: a slot, or an object and the number of its page."""
+    def write_out(self, place: object, pfn: int) -> None:
+        """Keep a page's bytes where it goes: `place` is a slot of swap, or an object and the number of its page."""
         words = self.words(pfn)
         if words.any():
-            self._swap[place] = words.copy()
+            self._written_out[place] = words.copy()
         else:
-            self._swap.pop(place, None)
+            self._written_out.pop(place, None)
 
-    def read_from_swap(self, place: object, pfn: int) -> None:
+    def read_in(self, place: object, pfn: int) -> None:
         """Fill a page of zeros with what was kept; the place keeps it, for others may have it there too."""
-        words = self._swap.get(place)
+        words = self._written_out.get(place)
         if words is not None:
             self.pool_of(pfn).store(pfn, words)
+
+    def forget_written_out(self, owner: object, first: int, end: int) -> None:
+        """Pages [first, end) of an object are no more: what was kept of them is gone."""
+        pages = (place for place in self._written_out if isinstance(place, tuple) and place[0] is owner)
+        gone = [place for place in pages if first <= place[1] < end]
+        for place in gone:
+            del self._written_out[place]
 
     def next_space_number(self) -> int:
         """A number for a new address space."""

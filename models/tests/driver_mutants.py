@@ -180,7 +180,7 @@ def copies_before_the_device_stops(patch: Patch) -> None:
 
 def reclaims_as_if_clean(patch: Patch) -> None:
     """A page that was written goes to swap without its bytes."""
-    patch.setattr(Frames, "write_to_swap", lambda self, place, pfn: None)
+    patch.setattr(Frames, "write_out", lambda self, place, pfn: None)
 
 
 def frees_pages_that_come_back(patch: Patch) -> None:

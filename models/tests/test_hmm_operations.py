@@ -98,6 +98,26 @@ def test_hmm_operations_exclusive_is_for_anonymous_pages() -> None:
     bench.scheduler.run(scenario())
 
 
+def test_hmm_operations_markers_outlive_a_truncation() -> None:
+    """A page that userfaultfd protects leaves a marker, and a second unmapping of the range leaves that (zap_pte_range()).
+
+    Stimulus: two pages of shared memory, one write-protected; the object is cut off before them, which unmaps twice.
+    Checking: a marker where the protected page was, nothing where the other was.
+    Covers: MM-TRUNCATE.
+    """
+    bench = PresentBench()
+    store = SharedObject(kind=Backing.SHMEM, size=4, lasts=True)
+    flags = READ_WRITE | VmFlags.VM_SHARED | VmFlags.VM_UFFD_WP
+    bench.area(pages=4, flags=flags, shared=store)
+    for page, entry_flags in ((1, EntryFlags.UFFD_WP), (2, EntryFlags.WRITABLE)):
+        pfn = store.pages[page] = bench.frames.system.allocate()
+        bench.frames.take(np.array([pfn], dtype=np.uint64))
+        bench.mm.page_table.set(PLACE + page * PAGE_BYTES, EntryKind.PRESENT, pfn, entry_flags)
+    run_alone(truncate(bench.frames, store, 1))
+    kinds = [bench.mm.page_table.lookup(PLACE + page * PAGE_BYTES).kind for page in range(4)]
+    assert kinds == [EntryKind.NONE, EntryKind.MARKER, EntryKind.NONE, EntryKind.NONE]
+
+
 def test_hmm_operations_collapse_into_a_huge_page() -> None:
     """Small pages become one huge page in one invalidation of all of it (collapse_huge_page()).
 

@@ -77,22 +77,6 @@ module hmm_fault_buffer
   typedef logic [ClientBits-1:0] client_t;
   typedef logic [Places-1:0]     places_t;
 
-  // What a place is doing.
-  typedef enum logic [3:0] {
-    PlaceFree,
-    PlaceLookup,     // wants to be looked up
-    PlaceLooking,    // is being looked up
-    PlaceWalk,       // is being walked
-    PlaceLine,       // waits for the walk of its line, then looks again
-    PlaceFault,      // leads a fault that is not recorded yet
-    PlaceRecording,  // leads a fault whose record is being written
-    PlaceWaiting,    // leads a fault that waits for its answer
-    PlaceMerged,     // waits under another place's tag
-    PlaceReport,     // answered; only its record is still owed
-    PlaceReporting,  // answered; its record is being written
-    PlaceAbort       // to be answered ABORTED
-  } place_e;
-
   place_e [Places-1:0] state_q, state_d;
 
   // What a request is: written when it takes its place.
@@ -239,13 +223,15 @@ module hmm_fault_buffer
   // ---- Walks that end ---------------------------------------------------------------------------
 
   client_request_t walk_request;
-  logic            walk_answers, walk_merges, leader_found, leader_answered;
+  logic            walk_answers, walk_reports, walk_merges, leader_found, leader_answered;
   place_t          leader;
 
   assign walk_request = owners_q[walk_place_i].request;
   assign walk_answers = walk_done_i && ((walk_reason_i == REASON_NONE) ||
                                         immediate(walk_reason_i) ||
                                         (walk_request.access == ACCESS_PREFETCH) || !wait_i);
+  assign walk_reports = walk_answers && immediate(walk_reason_i) &&
+                        (walk_request.access != ACCESS_PREFETCH) && wait_i;
 
   always_comb begin
     leader_found    = 1'b0;
@@ -338,97 +324,52 @@ module hmm_fault_buffer
 
   // ---- The places -------------------------------------------------------------------------------
 
-  //   a place that is  | and                                            | becomes
-  //   Free             | a miss is taken                                | Lookup
-  //   Lookup           | its turn                                       | Looking
-  //   Looking          | found: answered                                | Free
-  //   Looking          | a walk is begun                                | Walk
-  //   Looking          | its line is on its way                         | Line
-  //   Looking          | its line arrives just now                      | Lookup
-  //   Line             | the walk of its line ends                      | Lookup
-  //   Walk             | its walk ends: answered, no record owed        | Free
-  //   Walk             | its walk ends: ABORTED at once                 | Report
-  //   Walk             | its walk ends in a fault that another leads    | Merged
-  //   Walk             | ... whose leader is answered in this cycle     | Lookup
-  //   Walk             | its walk ends in a new fault                   | Fault
-  //   Fault, Report    | its record is taken                            | Recording, Reporting
-  //   Recording        | its record is in memory, or its write failed   | Waiting, or Fault
-  //   Reporting        | its record is in memory, or its write failed   | Free, or Report
-  //   Waiting, Merged  | the leader is replayed                         | Lookup
-  //   Waiting, Merged  | the leader is cancelled, of its access or not  | Abort, or Lookup
-  //   any that waits   | the context is given up                        | Abort
-  //   Report           | the context is given up                        | Free
-  //   Abort            | its answer goes out                            | Free
+  places_t line_ends;
+
   always_comb begin
-    state_d      = state_q;
-    given_up_d   = given_up_q;
-    unrecorded_o = '0;
-
-    if (lookup_valid_o && lookup_ready_i) state_d[lookup_place_o] = PlaceLooking;
-    if (hit_answers)    state_d[looked_place_i] = PlaceFree;
-    if (looked_start_i) state_d[looked_place_i] = PlaceWalk;
-    if (looked_again_i) state_d[looked_place_i] = PlaceLookup;
-    if (looked_merge_i) state_d[looked_place_i] = PlaceLine;
-
-    if (walk_done_i) begin
-      for (int unsigned i = 0; i < Places; i++) begin
-        if ((state_q[i] == PlaceLine) && (walks_q[i] == walk_index_i)) state_d[i] = PlaceLookup;
-      end
-      if (walk_answers) begin
-        state_d[walk_place_i] = (immediate(walk_reason_i) &&
-                                 (walk_request.access != ACCESS_PREFETCH) && wait_i)
-                                ? PlaceReport : PlaceFree;
-      end else if (walk_merges) begin
-        state_d[walk_place_i] = PlaceMerged;
-      end else begin
-        state_d[walk_place_i] = leader_found ? PlaceLookup : PlaceFault;
-      end
-    end
-
-    if (abort_answers) state_d[abort_place] = PlaceFree;
-
-    if (record_taken_i) begin
-      state_d[record_place] = is_report[record_place] ? PlaceReporting : PlaceRecording;
-    end
-    if ((record_done_i || record_failed_i) && recorded_matches) begin
-      if (state_q[recorded_place] == PlaceRecording) begin
-        state_d[recorded_place] = record_done_i ? PlaceWaiting : PlaceFault;
-      end
-      if (state_q[recorded_place] == PlaceReporting) begin
-        state_d[recorded_place] = record_done_i ? PlaceFree : PlaceReport;
-      end
-    end
-
-    if (answer_i.valid || abandon_i) begin
-      for (int unsigned i = 0; i < Places; i++) begin
-        automatic logic   being_recorded;
-        automatic place_t lead;
-        lead           = is_merged[i] ? leaders_q[i] : place_t'(i);
-        being_recorded = record_taken_i && (record_place == place_t'(i));
-        if (is_waiting[i] || is_merged[i]) begin
-          if (replayed[lead]) state_d[i] = PlaceLookup;
-          if (cancelled[lead]) begin
-            state_d[i] = (owners_q[i].request.access == owners_q[lead].request.access) ? PlaceAbort
-                                                                           : PlaceLookup;
-          end
-        end
-        if (given_up[i]) begin
-          state_d[i]    = PlaceAbort;
-          given_up_d[i] = 1'b1;
-          if ((state_q[i] == PlaceFault) && !being_recorded) unrecorded_o = unrecorded_o + 8'd1;
-        end
-        if (report_dropped[i] && !being_recorded) begin
-          state_d[i]   = PlaceFree;
-          unrecorded_o = unrecorded_o + 8'd1;
-        end
-      end
-    end
-
-    if (take) begin
-      state_d[take_place]    = PlaceLookup;
-      given_up_d[take_place] = 1'b0;
+    for (int unsigned i = 0; i < Places; i++) begin
+      line_ends[i] = (state_q[i] == PlaceLine) && (walks_q[i] == walk_index_i);
     end
   end
+
+  hmm_fault_moves #(
+    .Places (Places)
+  ) u_moves (
+    .state_i          (state_q),
+    .given_up_i       (given_up_q),
+    .state_o          (state_d),
+    .given_up_o       (given_up_d),
+    .unrecorded_o     (unrecorded_o),
+    .take_i           (take),
+    .take_place_i     (take_place),
+    .lookup_i         (lookup_valid_o && lookup_ready_i),
+    .lookup_place_i   (lookup_place_o),
+    .looked_place_i   (looked_place_i),
+    .looked_hit_i     (hit_answers),
+    .looked_start_i   (looked_start_i),
+    .looked_again_i   (looked_again_i),
+    .looked_merge_i   (looked_merge_i),
+    .line_ends_i      (line_ends),
+    .walk_done_i      (walk_done_i),
+    .walk_place_i     (walk_place_i),
+    .walk_answers_i   (walk_answers),
+    .walk_reports_i   (walk_reports),
+    .walk_merges_i    (walk_merges),
+    .walk_again_i     (leader_found),
+    .abort_i          (abort_answers),
+    .abort_place_i    (abort_place),
+    .record_taken_i   (record_taken_i),
+    .record_place_i   (record_place),
+    .record_done_i    (record_done_i && recorded_matches),
+    .record_failed_i  (record_failed_i && recorded_matches),
+    .recorded_place_i (recorded_place),
+    .replayed_i       (replayed),
+    .cancelled_i      (cancelled),
+    .abandoned_i      (given_up),
+    .report_dropped_i (report_dropped),
+    .leaders_i        (leaders_q),
+    .requests_i       (requests)
+  );
 
   // A new fault, and each one that is reported, has a tag of its own.
   assign fault_ends = walk_done_i && ((state_d[walk_place_i] == PlaceFault) ||

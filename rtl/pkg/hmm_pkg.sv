@@ -130,6 +130,51 @@ package hmm_pkg;
     logic [4:0] max_order;   // of the array
   } pointer_t;
 
+  typedef enum logic [2:0] {
+    WalkFree,
+    WalkStart,  // looks where to begin
+    WalkIssue,  // has an address for the bus
+    WalkWait,   // waits for data: of its own read or of its leader's
+    WalkLine,   // its line of the array is here
+    WalkEnded   // has a reason, waits for its turn to tell it
+  } walk_state_e;
+
+  // One walk in flight, for one request.
+  typedef struct packed {
+    walk_state_e state;
+    logic [7:0]  place;      // of the request, in the fault buffer
+    pasid_t      pasid;
+    va_t         va;
+    access_e     access;
+    logic        dropped;    // an invalidation reached it: read on, use nothing
+    logic        page_only;  // one reached its neighbours: trust its page alone
+    tag_t        leader;     // the walk whose read it waits for
+    pointer_t    pointer;
+    logic [2:0]  word;       // of the line that is being read
+    logic        root_new;   // the context was read, not found in the cache
+    pa_t         root;
+    logic        array_new;  // so was the directory entry of the array
+    logic        table_new;  // and it stands in this directory
+    pa_t         table_base;
+    reason_e     reason;
+  } walk_t;
+
+  // What a place of the fault buffer is doing.
+  typedef enum logic [3:0] {
+    PlaceFree,
+    PlaceLookup,     // wants to be looked up
+    PlaceLooking,    // is being looked up
+    PlaceWalk,       // is being walked
+    PlaceLine,       // waits for the walk of its line, then looks again
+    PlaceFault,      // leads a fault that is not recorded yet
+    PlaceRecording,  // leads a fault whose record is being written
+    PlaceWaiting,    // leads a fault that waits for its answer
+    PlaceMerged,     // waits under another place's tag
+    PlaceReport,     // answered; only its record is still owed
+    PlaceReporting,  // answered; its record is being written
+    PlaceAbort       // to be answered ABORTED
+  } place_e;
+
   // One invalidation in the cycle in which it takes effect.
   typedef struct packed {
     logic   valid;

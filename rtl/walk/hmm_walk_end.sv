@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a walk ends in. A line of an array is kept for one cycle and decoded in it; a walk that ended
-// before with a reason tells it when no line is here. Says what the caches may keep of it: of a walk
-// that ends in a reason, nothing. See docs/theory_of_operation.md, "The walk".
+// What a walk ends in. A line of an array is kept for one cycle and decoded in it; a walk that
+// ended before with a reason tells it when no line is here. Says what the caches may keep of it: of
+// a walk that ends in a reason, nothing. See docs/theory_of_operation.md, "The walk".
 
 module hmm_walk_end
   import hmm_structures_pkg::*;

@@ -64,34 +64,6 @@ module hmm_walk_pool
 
   typedef logic [WalkBits-1:0] walk_index_t;
 
-  typedef enum logic [2:0] {
-    WalkFree,
-    WalkStart,  // looks where to begin
-    WalkIssue,  // has an address for the bus
-    WalkWait,   // waits for data: of its own read or of its leader's
-    WalkLine,   // its line of the array is here
-    WalkEnded   // has a reason, waits for its turn to tell it
-  } walk_state_e;
-
-  typedef struct packed {
-    walk_state_e          state;
-    logic [PlaceBits-1:0] place;
-    pasid_t               pasid;
-    va_t                  va;
-    access_e              access;
-    logic                 dropped;    // an invalidation reached it: read on, use nothing
-    logic                 page_only;  // one reached its neighbours: trust its page alone
-    walk_index_t          leader;     // whose read it waits for
-    pointer_t             pointer;
-    logic [2:0]           word;       // of the line that is being read
-    logic                 root_new;   // the context was read, not found in the cache
-    pa_t                  root;
-    logic                 array_new;  // so was the directory entry of the array
-    logic                 table_new;  // and it stands in this directory
-    pa_t                  table_base;
-    reason_e              reason;
-  } walk_t;
-
   walk_t walks_q [Walks];
   walk_t walks_d [Walks];
 
@@ -126,7 +98,7 @@ module hmm_walk_pool
       is_issue[i] = (walks_q[i].state == WalkIssue);
       is_ended[i] = (walks_q[i].state == WalkEnded);
       reads[i]    = ((walks_q[i].state == WalkIssue) || (walks_q[i].state == WalkWait)) &&
-                    (walks_q[i].leader == walk_index_t'(i));
+                    (walks_q[i].leader == tag_t'(i));
       matching[i]  = !is_free[i] && (walks_q[i].pasid == match_pasid_i) &&
                     (walks_q[i].va[63:LineShift] == match_va_i[63:LineShift]);
     end
@@ -305,7 +277,7 @@ module hmm_walk_pool
   assign done_o       = line_done || ended_done;
   assign done_walk_o  = line_here ? line_walk : ended_walk;
   assign done_walk    = walks_q[done_walk_o];
-  assign done_place_o = done_walk.place;
+  assign done_place_o = PlaceBits'(done_walk.place);
   assign page_only    = done_walk.page_only || touched[done_walk_o];
   assign fill_pasid_o = done_walk.pasid;
   assign fill_va_o    = done_walk.va;
@@ -340,122 +312,37 @@ module hmm_walk_pool
   // ---- The walks --------------------------------------------------------------------------------
 
   logic [Walks-1:0] anew;
-  //   a walk in  | and                                         | goes to
-  //   Free       | it is begun                                 | Start
-  //   Start      | its turn, nothing to read                   | Ended
-  //   Start      | its turn, another reads the same entry      | Wait, under that one
-  //   Start      | its turn                                    | Issue
-  //   Issue      | dropped and not on offer                    | Start
-  //   Issue      | its address is beyond the bus               | Ended: MALFORMED
-  //   Issue      | its address is taken                        | Wait
-  //   Wait       | its leader does not read (any more)         | Start
-  //   Wait       | its data comes, dropped                     | Start
-  //   Wait       | its data comes: a reason                    | Ended
-  //   Wait       | its data comes: an entry, the next shared   | Wait
-  //   Wait       | its data comes: an entry                    | Issue
-  //   Wait       | its data comes: the line of an array        | Line
-  //   Line       | dropped                                     | Start
-  //   Line       | else                                        | Free
-  //   Ended      | dropped                                     | Start
-  //   Ended      | its turn                                    | Free
-  always_comb begin
-    anew = '0;
-    for (int unsigned i = 0; i < Walks; i++) begin
-      automatic logic own, leads;
-      walks_d[i] = walks_q[i];
-      own   = (walks_q[i].leader == walk_index_t'(i));
-      leads = reads[walks_q[i].leader];
-      walks_d[i].dropped   = walks_q[i].dropped || covered[i];
-      walks_d[i].page_only = walks_q[i].page_only || touched[i];
 
-      unique case (walks_q[i].state)
-        WalkFree: ;
-        WalkStart: begin
-          walks_d[i].dropped   = 1'b0;
-          walks_d[i].page_only = 1'b0;
-          if (start_wanted && (start_walk == walk_index_t'(i)) && !covered[i]) begin
-            walks_d[i].pointer   = start_pointer;
-            walks_d[i].leader    = follow ? follow_walk : walk_index_t'(i);
-            walks_d[i].root_new  = 1'b0;
-            walks_d[i].array_new = 1'b0;
-            walks_d[i].table_new = 1'b0;
-            walks_d[i].reason    = start_reason;
-            walks_d[i].state     = (start_reason != REASON_NONE) ? WalkEnded :
-                                   follow                        ? WalkWait : WalkIssue;
-          end
-        end
-        WalkIssue: begin
-          if (issue_shown[i] && !issue_beyond) begin
-            walks_d[i].word = issue_address[5:3];
-            if (read_ready_i) walks_d[i].state = WalkWait;
-          end else if (walks_d[i].dropped) begin
-            walks_d[i].state = WalkStart;
-            anew[i]          = 1'b1;
-          end else if (issue_shown[i]) begin
-            walks_d[i].reason = REASON_MALFORMED;
-            walks_d[i].state  = WalkEnded;
-          end
-        end
-        WalkWait: begin
-          if (!leads) begin
-            walks_d[i].state = WalkStart;
-            anew[i]          = walks_d[i].dropped;
-          end else if (read_done_i && (back_walk == walks_q[i].leader)) begin
-            walks_d[i].leader = walk_index_t'(i);
-            if (walks_d[i].dropped) begin
-              walks_d[i].state = WalkStart;
-              anew[i]          = 1'b1;
-            end else if (walks_q[i].pointer.kind == PointerArray) begin
-              walks_d[i].state = WalkLine;
-            end else if (step_reason != REASON_NONE) begin
-              walks_d[i].reason = step_reason;
-              walks_d[i].state  = WalkEnded;
-            end else begin
-              walks_d[i].pointer = step_next;
-              walks_d[i].state   = WalkIssue;
-              if (walks_q[i].pointer.kind == PointerContext) begin
-                walks_d[i].root_new = 1'b1;
-                walks_d[i].root     = step_next.base;
-              end else begin
-                walks_d[i].array_new  = (step_next.kind == PointerArray);
-                walks_d[i].table_new  = (step_next.kind == PointerArray);
-                walks_d[i].table_base = walks_q[i].pointer.base;
-              end
-              if (!own && !back.dropped && !covered[back_walk] &&
-                  (step_next.kind == PointerDirectory) &&
-                  (((walks_q[i].va ^ back.va) >> (span_order(step_next.level) + 6'd12)) == '0)) begin
-                walks_d[i].state  = WalkWait;
-                walks_d[i].leader = back_walk;
-              end
-            end
-          end
-        end
-        WalkLine: begin
-          walks_d[i].state = walks_d[i].dropped ? WalkStart : WalkFree;
-          anew[i]          = walks_d[i].dropped;
-        end
-        WalkEnded: begin
-          if (covered[i]) begin
-            walks_d[i].state = WalkStart;
-            anew[i]          = 1'b1;
-          end else if (ended_served && (ended_walk == walk_index_t'(i))) begin
-            walks_d[i].state = WalkFree;
-          end
-        end
-        default: ;
-      endcase
-    end
-
-    if (start_i) begin
-      walks_d[free_walk]        = '0;
-      walks_d[free_walk].state  = WalkStart;
-      walks_d[free_walk].leader = free_walk;
-      walks_d[free_walk].place  = start_place_i;
-      walks_d[free_walk].pasid  = start_request_i.pasid;
-      walks_d[free_walk].va     = start_request_i.va;
-      walks_d[free_walk].access = start_request_i.access;
-    end
-  end
+  hmm_walk_moves #(
+    .Walks (Walks)
+  ) u_moves (
+    .walks_i         (walks_q),
+    .walks_o         (walks_d),
+    .anew_o          (anew),
+    .covered_i       (covered),
+    .touched_i       (touched),
+    .start_i         (start_i),
+    .start_walk_i    (free_walk),
+    .start_request_i (start_request_i),
+    .start_place_i   (8'(start_place_i)),
+    .begin_i         (start_wanted),
+    .begin_walk_i    (start_walk),
+    .begin_reason_i  (start_reason),
+    .begin_pointer_i (start_pointer),
+    .follow_i        (follow),
+    .follow_walk_i   (follow_walk),
+    .issue_shown_i   (issue_shown),
+    .issue_beyond_i  (issue_beyond),
+    .issue_word_i    (issue_address[5:3]),
+    .read_ready_i    (read_ready_i),
+    .back_i          (read_done_i),
+    .back_walk_i     (back_walk),
+    .reads_i         (reads),
+    .step_reason_i   (step_reason),
+    .step_next_i     (step_next),
+    .ended_served_i  (ended_served),
+    .ended_walk_i    (ended_walk)
+  );
 
   always_comb begin
     dropped_o = (WalkBits + 1)'($countones(anew));
@@ -483,7 +370,7 @@ module hmm_walk_pool
       (read_valid_o && !read_ready_i) |=> (read_valid_o && $stable({read_address_o, read_tag_o})))
     else $error("a walk's read was withdrawn or changed before it was taken");
   WalkDataExpected: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      read_done_i |-> ((back.state == WalkWait) && (back.leader == back_walk)))
+      read_done_i |-> ((back.state == WalkWait) && (back.leader == read_done_tag_i)))
     else $error("read data came for a walk that does not wait for it");
 
   if (VaBits != 48 && VaBits != 57) begin : gen_va_bits_check

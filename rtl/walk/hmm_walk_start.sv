@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a walk begins: the nearest of what the caches of contexts and directories hold for it, or
-// the reason why it need not begin. Holds those caches. See docs/theory_of_operation.md, "The walk".
+// the reason why it need not begin. Holds those caches.
+// See docs/theory_of_operation.md, "The walk".
 
 module hmm_walk_start
   import hmm_structures_pkg::*;

@@ -58,6 +58,7 @@ async def _drop_pages(frames: Frames, cache: SharedObject, first: int, end: int)
             await split_folio(frames, cache.pages[start])
     gone = [number for number in cache.pages if first <= number < end]
     frames.drop(np.array([cache.pages.pop(number) for number in gone], dtype=np.uint64))
+    frames.forget_written_out(cache, first, end)
     cache.swapped -= {number for number in cache.swapped if first <= number < end}
     cache.dirty -= set(gone)
     cache.huge -= {number for number in cache.huge if first <= number < end}
@@ -75,6 +76,7 @@ async def write_back(frames: Frames, cache: SharedObject, first: int = 0, end: i
             # A device that loses its entry here marks the page: what it wrote until then is written back too.
             await clean_entries(frames, Folio(pfn, 1))
             frames.clean(pfn)
+            frames.write_out((cache, number), pfn)
 
 
 async def write_back_everything(frames: Frames) -> None:
@@ -90,6 +92,8 @@ def drop_clean_pages(frames: Frames) -> None:
             continue
         for number, pfn in list(cache.pages.items()):
             if number not in cache.dirty and not frames.is_dirty(pfn) and not users(frames, pfn):
+                # A clean page is equal to what the disk has, whoever put that there.
+                frames.write_out((cache, number), pfn)
                 frames.drop(np.array([cache.pages.pop(number)], dtype=np.uint64))
 
 

@@ -73,7 +73,7 @@ async def reclaim(frames: Frames, folio: Folio) -> None:
 
     def take(mm: MemoryMap, va: int, entry: CpuEntry) -> None:
         if cached is None:
-            frames.write_to_swap(slots[entry.pfn], entry.pfn)
+            frames.write_out(slots[entry.pfn], entry.pfn)
             flags = entry.flags & CARRIED | (EntryFlags.ALONE if entry.pfn in alone else EntryFlags.NONE)
             mm.page_table.set(va, EntryKind.SWAP, slots[entry.pfn], flags)
         else:
@@ -86,7 +86,7 @@ async def reclaim(frames: Frames, folio: Folio) -> None:
         for index in range(folio.pages):
             pfn = cached.cache.pages.pop(cached.number + index)
             cached.cache.swapped.add(cached.number + index)
-            frames.write_to_swap((cached.cache, cached.number + index), pfn)
+            frames.write_out((cached.cache, cached.number + index), pfn)
             frames.drop(np.array([pfn], dtype=np.uint64))
         cached.cache.huge.discard(cached.number)
     frames.folios.discard(folio.first)
@@ -185,6 +185,8 @@ async def memory_failure(frames: Frames, pfn: int) -> int:
         await clean_entries(frames, folio)
         # A device that had it writable has marked it by now.
         dropped = not frames.is_dirty(pfn)
+        if dropped:
+            frames.write_out((cached.cache, cached.number), pfn)
     count = 0
 
     def lose(mm: MemoryMap, va: int, entry: CpuEntry) -> None:

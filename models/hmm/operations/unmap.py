@@ -89,7 +89,9 @@ def _zap_span(mm: MemoryMap, area: Vma, span: Span, keep_copies: bool, keep_mark
         mm.frames.drop(table.pfn[places])
         table.clear(places)
         return
-    marked = (table.flags[span.part] & np.uint8(EntryFlags.UFFD_WP)) != 0
+    # A marker outlives its page until somebody asks for markers to go (zap_drop_file_uffd_wp()).
+    protected = (table.flags[span.part] & np.uint8(EntryFlags.UFFD_WP)) != 0
+    marked = protected | (table.kind[span.part] == EntryKind.MARKER)
     mm.frames.drop(mm.page_table.zap(span.start, span.end))
     if table.huge:
         mm.page_table.ensure_directories(span.start)
