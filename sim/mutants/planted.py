@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chosen defects of the device, as data: mistakes that somebody who writes such a core would really make.
 
-`sim/data/rtl_defects.yaml` has them; `python -m sim break --planted` runs them. A defect is found by a piece of the source
-that occurs once, not by a line number, so it stays where it is when the file around it changes.
+`sim/data/rtl_defects.yaml` has them; `python -m sim break --planted` runs them. A defect is found by a piece of the
+source that occurs once, not by a line number, so it stays where it is when the file around it changes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class _Strict(BaseModel):
 
 
 class NoticedBy(_Strict):
-    """Who notices a defect: `case`, the id of a case of the regression or the words before a point in it; `check`, words
-    of its message: a rule of docs/invariants.md, the name or the words of an assertion, what was wrong."""
+    """Who notices a defect: `case`, the id of a case of the regression or the words before a point in it; `check`,
+    words of its message: a rule of docs/invariants.md, the words of an assertion, what was wrong."""
 
     case: str
     check: str
@@ -39,9 +39,10 @@ class NoticedBy(_Strict):
 class Defect(_Strict):
     """One row.
 
-    `anchor`: a piece of `file` that occurs once; runs of white space in it stand for any other. `replaced`: a part of the
-    anchor, all of it if left out; a whole expression or statement. `nth`: which one, from 1, if the part is there more
-    than once. `by`: what stands there instead. `noticed_by`, or in `no_effect` the reason why the device is within its contract all the same.
+    `anchor`: a piece of `file` that occurs once; runs of white space in it stand for any other. `replaced`: a part of
+    the anchor, all of it if left out; a whole expression or statement. `nth`: which one, from 1, if the part is there
+    more than once. `by`: what stands there instead. `noticed_by`, or in `no_effect` the reason why the device is within
+    its contract all the same.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -125,8 +126,8 @@ def plant(defect: Defect, texts: Mapping[str, str]) -> Mutant:
         parts = parts[defect.nth - 1 : defect.nth]
     if len(parts) != 1:
         raise UserError(
-            f"Defect {defect.name}: what is replaced occurs {_times(len(parts))} in the anchor; give a part of it that is"
-            " there once, or say by nth which one."
+            f"Defect {defect.name}: what is replaced occurs {_times(len(parts))} in the anchor; give a part of it that"
+            " is there once, or say by nth which one."
         )
     start, end = first + parts[0][0], first + parts[0][1]
     kinds = _kinds(text).get((start, end), [])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m sim break --planted`: the chosen defects of the device, run against a regression, and what came of each."""
+"""`python -m sim break --planted`: chosen defects of the device, run against a regression, and what came of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_HOW = 100
 
 
 def judge(defect: Defect, verdict: MutantVerdict) -> str:
-    """What a verdict means for a row: noticed, or no effect as the row says, or SURVIVED, or NOTICED against the row."""
+    """What a verdict means for a row: noticed; no effect, as it says; else SURVIVED, or NOTICED against the row."""
     if verdict.result == "untried":
         return "untried"
     if defect.noticed_by is None:
@@ -48,9 +48,7 @@ def defect_table(defects: Sequence[Defect], verdicts: Mapping[int, MutantVerdict
         how = one_line(verdict.how)[:LONGEST_HOW]
         if verdict.result == "killed" and defect.noticed_by is not None and as_expected(defect, verdict):
             how = f"{verdict.how.split(':')[0]}: {defect.noticed_by.check}"
-        table.add_row(
-            str(number), defect.name, judge(defect, verdict), verdict.by, how, f"{verdict.cpu_seconds:.0f}"
-        )
+        table.add_row(str(number), defect.name, judge(defect, verdict), verdict.by, how, f"{verdict.cpu_seconds:.0f}")
     return table
 
 
@@ -152,13 +150,12 @@ def run_planted(
     bad = [verdict for verdict in run.verdicts.values() if judge(defects[verdict.number - 1], verdict).isupper()]
     for verdict in bad:
         console.print(bad_line(defects[verdict.number - 1], verdict), markup=False)
-    for verdict in run.verdicts.values():
-        if verdict.result == "killed" and not as_expected(defects[verdict.number - 1], verdict):
-            defect = defects[verdict.number - 1]
-            console.print(f"{defect.name}: noticed otherwise than its row says: {verdict.by}: {verdict.how}", markup=False)
+    for number, verdict in run.verdicts.items():
+        if judge(defects[number - 1], verdict) == "noticed" and not as_expected(defects[number - 1], verdict):
+            console.print(otherwise_line(defects[number - 1], verdict), markup=False)
     console.print(
-        f"{len(run.verdicts)} defects, {len(bad)} not as they should be; {run.build_seconds:.0f} s of processor time for"
-        f" builds, {run.run_seconds:.0f} s for runs; {target}",
+        f"{len(run.verdicts)} defects, {len(bad)} not as they should be; {run.build_seconds:.0f} s of processor time"
+        f" for builds, {run.run_seconds:.0f} s for runs; {target}",
         markup=False,
     )
     return not bad
@@ -177,6 +174,11 @@ def bad_line(defect: Defect, verdict: MutantVerdict) -> str:
     return f"noticed, though it should have no effect: {defect.name}: {verdict.by}: {verdict.how}; {again}"
 
 
+def otherwise_line(defect: Defect, verdict: MutantVerdict) -> str:
+    """A defect that another case, or another check, noticed first: no failure, but the row should say so."""
+    return f"{defect.name}: noticed otherwise than its row says: {verdict.by}: {one_line(verdict.how)}"
+
+
 def check_apart(defects: Sequence[Defect], texts: Mapping[str, str]) -> None:
     """Errors: UserError if what two rows replace overlaps without one being inside the other."""
     numbered = dict(enumerate(plant_all(defects, texts), start=1))
@@ -185,4 +187,6 @@ def check_apart(defects: Sequence[Defect], texts: Mapping[str, str]) -> None:
         try:
             with_mutants(texts[file], own)
         except ValueError as error:
-            raise UserError(f"The defects of {file} cannot stand beside each other ({error}); change an anchor.") from None
+            raise UserError(
+                f"The defects of {file} cannot stand beside each other ({error}); change an anchor."
+            ) from None

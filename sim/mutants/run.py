@@ -146,8 +146,8 @@ def stages_of(regression: str) -> list[Stage]:
 
 
 class MutationRun:
-    """Builds all changes, and runs them or those whose numbers are in `only`. `first`: for some numbers, whether a case is
-    tried before all others.
+    """Builds all changes, and runs them or those whose numbers are in `only`. `first`: whether a case is tried before
+    all others for the change of a number.
 
     Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors.
     """
