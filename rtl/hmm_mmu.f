@@ -24,6 +24,7 @@ rtl/walk/hmm_walk_share.sv
 rtl/walk/hmm_walk_moves.sv
 rtl/walk/hmm_walk_end.sv
 rtl/walk/hmm_walk_pool.sv
+rtl/translate/hmm_second_level.sv
 rtl/translate/hmm_translate.sv
 rtl/translate/hmm_grants.sv
 rtl/translate/hmm_ports.sv

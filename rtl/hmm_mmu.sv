@@ -164,12 +164,12 @@ module hmm_mmu
   answer_t              answer;
   logic                 lookup_valid, lookup_ready;
   logic [PlaceBits-1:0] lookup_place, looked_place;
-  client_request_t      lookup_request, walk_request;
+  client_request_t      lookup_request;
   logic                 looked_hit, looked_hit_ready, looked_merge, looked_again, walk_start;
   logic [WalkBits-1:0]  looked_walk;
   logic                 hold_walks;
-  logic                 walk_done, walk_free, walk_match;
-  logic [WalkBits-1:0]  walk_done_index, walk_match_index;
+  logic                 walk_done;
+  logic [WalkBits-1:0]  walk_done_index;
   logic [PlaceBits-1:0] walk_done_place;
   reason_e              walk_reason;
   cached_t              walk_cached;
@@ -272,61 +272,20 @@ module hmm_mmu
 
   // ---- Second-level cache and walks -------------------------------------------------------------
 
-  logic              fill_line, fill_block;
-  pasid_t            fill_pasid;
-  va_t               fill_va;
-  line_slots_t       fill_slots;
   logic [WalkBits:0] walks_dropped;
   logic [Walks-1:0]  stale_reads;
 
-  hmm_lookup #(
-    .VaBits       (VaBits),
-    .Sets         (SharedSets),
-    .Ways         (SharedWays),
-    .LargeEntries (LargeEntries),
-    .PlaceBits    (PlaceBits),
-    .WalkBits     (WalkBits)
-  ) u_lookup (
-    .clk_i,
-    .rst_ni,
-    .flush_i           (flush),
-    .invalidation_i    (invalidation),
-    .sweeping_o        (sweeping),
-    .request_valid_i   (lookup_valid),
-    .request_ready_o   (lookup_ready),
-    .request_place_i   (lookup_place),
-    .request_i         (lookup_request),
-    .place_o           (looked_place),
-    .hit_o             (looked_hit),
-    .hit_ready_i       (looked_hit_ready),
-    .cached_o          (looked_cached),
-    .start_o           (walk_start),
-    .start_request_o   (walk_request),
-    .merge_o           (looked_merge),
-    .merge_walk_o      (looked_walk),
-    .again_o           (looked_again),
-    .hold_i            (hold_walks),
-    .walk_free_i       (walk_free),
-    .match_i           (walk_match),
-    .match_walk_i      (walk_match_index),
-    .walk_done_i       (walk_done),
-    .walk_done_index_i (walk_done_index),
-    .fill_line_i       (fill_line),
-    .fill_block_i      (fill_block),
-    .fill_pasid_i      (fill_pasid),
-    .fill_va_i         (fill_va),
-    .fill_slots_i      (fill_slots),
-    .fill_cached_i     (walk_cached)
-  );
-
-  hmm_walk_pool #(
+  hmm_second_level #(
     .VaBits           (VaBits),
+    .Sets             (SharedSets),
+    .Ways             (SharedWays),
+    .LargeEntries     (LargeEntries),
     .Walks            (Walks),
     .DirectoryEntries (DirectoryEntries),
     .TableEntries     (TableEntries),
     .ContextEntries   (ContextEntries),
     .PlaceBits        (PlaceBits)
-  ) u_walk_pool (
+  ) u_second_level (
     .clk_i,
     .rst_ni,
     .format_i        (format_i),
@@ -334,27 +293,28 @@ module hmm_mmu
     .context_count_i (context_count_i),
     .flush_i         (flush),
     .invalidation_i  (invalidation),
-    .start_i         (walk_start),
-    .free_o          (walk_free),
-    .start_request_i (walk_request),
-    .start_place_i   (looked_place),
-    .match_pasid_i   (walk_request.pasid),
-    .match_va_i      (walk_request.va),
-    .match_o         (walk_match),
-    .match_walk_o    (walk_match_index),
+    .lookup_valid_i  (lookup_valid),
+    .lookup_ready_o  (lookup_ready),
+    .lookup_place_i  (lookup_place),
+    .lookup_i        (lookup_request),
+    .looked_place_o  (looked_place),
+    .hit_o           (looked_hit),
+    .hit_ready_i     (looked_hit_ready),
+    .hit_cached_o    (looked_cached),
+    .start_o         (walk_start),
+    .merge_o         (looked_merge),
+    .merge_walk_o    (looked_walk),
+    .again_o         (looked_again),
+    .hold_i          (hold_walks),
     .done_o          (walk_done),
     .done_walk_o     (walk_done_index),
     .done_place_o    (walk_done_place),
-    .reason_o        (walk_reason),
-    .cached_o        (walk_cached),
-    .fill_line_o     (fill_line),
-    .fill_block_o    (fill_block),
-    .fill_pasid_o    (fill_pasid),
-    .fill_va_o       (fill_va),
-    .fill_slots_o    (fill_slots),
+    .done_reason_o   (walk_reason),
+    .done_cached_o   (walk_cached),
     .dropped_o       (walks_dropped),
     .stale_o         (stale_reads),
-    .busy_o          (walk_busy),
+    .walking_o       (walk_busy),
+    .sweeping_o      (sweeping),
     .read_valid_o    (read_valid_o[0]),
     .read_ready_i    (read_ready_i[0]),
     .read_address_o  (read_address_o[0]),
