@@ -12,13 +12,11 @@ from typing import Any
 
 from rich.table import Table
 
-from models.errors import UserError
 from models.files import write_atomically
 from sim.console import console, progress
 from sim.mutants.planted import Defect, chosen_numbers, is_case_of, load_defects, plant_all
 from sim.mutants.report import one_line
 from sim.mutants.run import MutantVerdict, MutationRun, source_texts, stages_of
-from sim.mutants.schema import with_mutants
 from sim.paths import BUILD
 
 OUT = BUILD / "break" / "planted"
@@ -110,7 +108,6 @@ def run_planted(
     defects = load_defects()
     only = chosen_numbers(defects, wanted)
     mutants = plant_all(defects, texts)
-    check_apart(defects, texts)
     stages = stages_of(regression)
     target = json_file or OUT / f"{Path(regression).stem}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,16 +174,3 @@ def bad_line(defect: Defect, verdict: MutantVerdict) -> str:
 def otherwise_line(defect: Defect, verdict: MutantVerdict) -> str:
     """A defect that another case, or another check, noticed first: no failure, but the row should say so."""
     return f"{defect.name}: noticed otherwise than its row says: {verdict.by}: {one_line(verdict.how)}"
-
-
-def check_apart(defects: Sequence[Defect], texts: Mapping[str, str]) -> None:
-    """Errors: UserError if what two rows replace overlaps without one being inside the other."""
-    numbered = dict(enumerate(plant_all(defects, texts), start=1))
-    for file in {defect.file for defect in defects}:
-        own = {number: mutant for number, mutant in numbered.items() if mutant.file == file}
-        try:
-            with_mutants(texts[file], own)
-        except ValueError as error:
-            raise UserError(
-                f"The defects of {file} cannot stand beside each other ({error}); change an anchor."
-            ) from None
