@@ -30,10 +30,11 @@ class _Strict(BaseModel):
 
 class NoticedBy(_Strict):
     """Who notices a defect: `case`, the id of a case of the regression or the words before a point in it; `check`,
-    words of its message: a rule of docs/invariants.md, the words of an assertion, what was wrong."""
+    words of its message: a rule of docs/invariants.md, the words of an assertion, what was wrong. Without `check` the
+    case is only expected: nobody has seen it yet."""
 
     case: str
-    check: str
+    check: str = ""
 
 
 class Defect(_Strict):

@@ -44,8 +44,9 @@ def defect_table(defects: Sequence[Defect], verdicts: Mapping[int, MutantVerdict
     for number, verdict in sorted(verdicts.items()):
         defect = defects[number - 1]
         how = one_line(verdict.how)[:LONGEST_HOW]
-        if verdict.result == "killed" and defect.noticed_by is not None and as_expected(defect, verdict):
-            how = f"{verdict.how.split(':')[0]}: {defect.noticed_by.check}"
+        expected = defect.noticed_by
+        if verdict.result == "killed" and expected and expected.check and as_expected(defect, verdict):
+            how = f"{verdict.how.split(':')[0]}: {expected.check}"
         table.add_row(str(number), defect.name, judge(defect, verdict), verdict.by, how, f"{verdict.cpu_seconds:.0f}")
     return table
 

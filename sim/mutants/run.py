@@ -46,6 +46,8 @@ RELATED_TAGS = {"decode": "formats", "engine": "engine", "fault": "faults", "con
 BENCH_ONLY = "bench-only"
 GROUP_SECONDS = 1.5
 """cocotb tests tell their results when their process ends: short processes end soon after the first failure."""
+LONGEST_MESSAGE = 600
+"""Of a failure, kept with its verdict: to the rule that it breaks."""
 LIMIT_SECONDS = 4.0
 LIMIT_FACTOR = 4.0
 """A case of a changed design may take so many seconds, and so many times what it takes unchanged."""
@@ -274,4 +276,4 @@ def _kill(verdict: MutantVerdict, failed: CaseResult) -> None:
     verdict.result = "killed"
     verdict.by = failed.case.id
     first = failed.message.splitlines()[0] if failed.message else ""
-    verdict.how = f"{failed.verdict}: {first[:300]}"
+    verdict.how = f"{failed.verdict}: {first[:LONGEST_MESSAGE]}"
