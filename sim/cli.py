@@ -263,8 +263,10 @@ def conform(files: tuple[Path, ...], anonymous: bool, json_file: Path | None) ->
 @click.option("--draw", "only", type=click.IntRange(1), multiple=True, help="Only this draw; may be repeated.")
 @click.option("--rtl", "only_rtl", is_flag=True, help="Changes of the RTL's syntax tree, against a regression.")
 @click.option("--python", "only_python", is_flag=True, help="Lines of the models, against their tests.")
-@click.option("--tier", default="pr", show_default=True, help="--rtl: the regression that must notice.")
-@click.option("--again", is_flag=True, help="--rtl: also what an earlier run of the same sources killed.")
+@click.option("--planted", is_flag=True, help="Chosen defects of the RTL (docs/rtl_defects.md), against a regression.")
+@click.option("--defect", "wanted", multiple=True, help="--planted: only this row, by name or number; may be repeated.")
+@click.option("--tier", default="pr", show_default=True, help="--rtl, --planted: the regression that must notice.")
+@click.option("--again", is_flag=True, help="--rtl, --planted: also what an earlier run of the same sources noticed.")
 @click.option("--paths", multiple=True, default=("rtl", "models"), show_default=True, help="Where; may be repeated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Scratch trees at work.")
 @click.option("--timeout", type=float, default=900.0, show_default=True, help="Seconds for the tests of one change.")
@@ -275,6 +277,8 @@ def break_command(
     only: tuple[int, ...],
     only_rtl: bool,
     only_python: bool,
+    planted: bool,
+    wanted: tuple[str, ...],
     tier: str,
     again: bool,
     paths: tuple[str, ...],
@@ -283,8 +287,16 @@ def break_command(
     json_file: Path | None,
 ) -> None:
     """Break single lines in a scratch copy and see whether a test notices; exit 1 if one survives."""
-    if only_rtl and only_python:
-        raise UserError("Give --rtl or --python, not both.")
+    if only_rtl + only_python + planted > 1:
+        raise UserError("Give one of --rtl, --python and --planted.")
+    if wanted and not planted:
+        raise UserError("--defect chooses rows of --planted; give that, too.")
+    if planted:
+        from sim.mutants.planted_report import run_planted
+
+        if not run_planted(jobs=jobs, regression=tier, json_file=json_file, wanted=wanted, again=again):
+            sys.exit(EXIT_FAILED)
+        return
     if only_rtl:
         from sim.mutants.report import run_mutants
 

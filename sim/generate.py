@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated files: everything that follows from the register map and the structure data file.
+"""Generated files: everything that follows from the register map, the structure data file and the list of defects.
 
 `python -m sim generate` writes them; with `--check` it only compares. They are committed, so that a reader, a driver
 or a synthesis tool needs no generator.
@@ -16,12 +16,14 @@ from peakrdl_regblock import RegblockExporter
 from peakrdl_regblock.cpuif.axi4lite import AXI4Lite_Cpuif_flattened
 from systemrdl.node import AddrmapNode
 
+from sim.mutants.planted import load_defects
 from sim.paths import ROOT, TEMPLATES
 from sim.register_source import RegisterEntry, compile_registers, registers
 from sim.structure_source import Member, StructuresSource, load_structures, members
 
 REGISTERS_SOURCE = Path("rtl/regs/hmm_regs.rdl")
 STRUCTURES_SOURCE = Path("rtl/regs/structures.yaml")
+DEFECTS_SOURCE = Path("sim/data/rtl_defects.yaml")
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 
 
@@ -132,6 +134,9 @@ def generated_files(root: Path = ROOT) -> dict[Path, str]:
         top_description=" ".join((top.get_property("desc") or "").split()),
     )
     files[Path("docs/structures.md")] = _render("structures.md.j2", source=source, notice=structures_notice)
+    files[Path("docs/rtl_defects.md")] = _render(
+        "rtl_defects.md.j2", defects=load_defects(root / DEFECTS_SOURCE), notice=notice(DEFECTS_SOURCE)
+    )
     return files
 
 

@@ -101,9 +101,9 @@ def enum_members(texts: Sequence[str]) -> Enums:
     """For each member of each enumeration, all members of it, from the declarations in some files."""
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:
-        for node in _nodes(SyntaxTree.fromText(text).root):
+        for node in syntax_nodes(SyntaxTree.fromText(text).root):
             if node.kind == SyntaxKind.EnumType:
-                names = [each.name.rawText for each in _nodes(node) if each.kind == SyntaxKind.Declarator]
+                names = [each.name.rawText for each in syntax_nodes(node) if each.kind == SyntaxKind.Declarator]
                 found.update({name: tuple(names) for name in names})
     return found
 
@@ -125,10 +125,11 @@ def _children(node: Node) -> list[Node]:
     return [node[index] for index in range(len(node)) if _is_node(node[index])]
 
 
-def _nodes(node: Node) -> Iterator[Node]:
+def syntax_nodes(node: Node) -> Iterator[Node]:
+    """A node of a syntax tree and all below it."""
     yield node
     for child in _children(node):
-        yield from _nodes(child)
+        yield from syntax_nodes(child)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ RELATED_TAGS = {
 BENCH_ONLY = "bench-only"
 GROUP_SECONDS = 1.5
 """cocotb tests tell their results when their process ends: short processes end soon after the first failure."""
+LONGEST_MESSAGE = 600
+"""Of a failure, kept with its verdict: to the rule that it breaks."""
 LIMIT_SECONDS = 4.0
 LIMIT_FACTOR = 4.0
 """A case of a changed design may take so many seconds, and so many times what it takes unchanged."""
@@ -158,7 +160,8 @@ def stages_of(regression: str) -> list[Stage]:
 
 
 class MutationRun:
-    """Builds all changes, and runs them or those whose numbers are in `only`.
+    """Builds all changes, and runs them or those whose numbers are in `only`. `first`: whether a case is tried before
+    all others for the change of a number.
 
     Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors.
     """
@@ -171,6 +174,7 @@ class MutationRun:
         out: Path = OUT,
         jobs: int = 1,
         only: Sequence[int] = (),
+        first: Callable[[int, RegressionCase], bool] = lambda number, case: False,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         numbered = dict(enumerate(mutants, start=1))
@@ -179,6 +183,7 @@ class MutationRun:
         self.run_seconds = 0.0
         self._out = out
         self._jobs = jobs
+        self._first = first
         self._note = note
         self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -230,7 +235,7 @@ class MutationRun:
         cases = [replace(case, limit_seconds=LIMIT_SECONDS + LIMIT_FACTOR * seconds[case.id]) for case in stage.cases]
 
         def work(verdict: MutantVerdict) -> None:
-            run = self._run_cases(self._ordered(cases, seconds, verdict.mutant), executable, verdict.number, stage.name)
+            run = self._run_cases(self._ordered(cases, seconds, verdict), executable, verdict.number, stage.name)
             with self._lock:
                 self.run_seconds += run.cpu_seconds
                 verdict.cpu_seconds += run.cpu_seconds
@@ -244,13 +249,16 @@ class MutationRun:
             list(pool.map(work, wanted))
 
     def _ordered(
-        self, cases: Sequence[RegressionCase], seconds: Mapping[str, float], mutant: Mutant
+        self, cases: Sequence[RegressionCase], seconds: Mapping[str, float], verdict: MutantVerdict
     ) -> list[RegressionCase]:
-        """Cases about the changed unit first, then the short ones."""
-        tag = RELATED_TAGS.get(Path(mutant.file).parent.name, "")
-        return sorted(
-            cases, key=lambda case: (tag not in case.tags or seconds[case.id] > 1, case.kind.tests, seconds[case.id])
-        )
+        """What is asked to be first, then cases about the changed unit, then the short ones."""
+        tag = RELATED_TAGS.get(Path(verdict.mutant.file).parent.name, "")
+
+        def rank(case: RegressionCase) -> tuple[bool, bool, bool, float]:
+            other = tag not in case.tags or seconds[case.id] > 1
+            return not self._first(verdict.number, case), other, case.kind.tests, seconds[case.id]
+
+        return sorted(cases, key=rank)
 
     def _run_cases(
         self, cases: Sequence[RegressionCase], executable: Path, number: int, name: str, jobs: int = 1
@@ -280,4 +288,4 @@ def _kill(verdict: MutantVerdict, failed: CaseResult) -> None:
     verdict.result = "killed"
     verdict.by = failed.case.id
     first = failed.message.splitlines()[0] if failed.message else ""
-    verdict.how = f"{failed.verdict}: {first[:300]}"
+    verdict.how = f"{failed.verdict}: {first[:LONGEST_MESSAGE]}"

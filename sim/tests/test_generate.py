@@ -13,7 +13,15 @@ import yaml
 from models import registers, structures
 from models.errors import UserError
 from models.registers import Register
-from sim.generate import REGISTERS_SOURCE, STRUCTURES_SOURCE, generated_files, notice, stale_files, write_files
+from sim.generate import (
+    DEFECTS_SOURCE,
+    REGISTERS_SOURCE,
+    STRUCTURES_SOURCE,
+    generated_files,
+    notice,
+    stale_files,
+    write_files,
+)
 from sim.paths import ROOT
 from sim.structure_source import load_structures, members
 
@@ -21,8 +29,8 @@ C_FLAGS = ["-Wall", "-Wextra", "-Werror", "-std=gnu11", "-pedantic"]
 
 
 def _sources_only(target: Path) -> Path:
-    (target / "rtl/regs").mkdir(parents=True)
-    for source in (REGISTERS_SOURCE, STRUCTURES_SOURCE):
+    for source in (REGISTERS_SOURCE, STRUCTURES_SOURCE, DEFECTS_SOURCE):
+        (target / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / source, target / source)
     return target
 
@@ -52,7 +60,7 @@ def test_generate_changed_source_makes_files_stale(tmp_path: Path) -> None:
     Covers: GENERATE-STALE.
     """
     root = _sources_only(tmp_path)
-    assert len(write_files(root)) == 8
+    assert len(write_files(root)) == 9
     assert stale_files(root) == []
     structures_file = root / STRUCTURES_SOURCE
     structures_file.write_text(structures_file.read_text().replace("FENCE: {value: 3", "FENCE: {value: 33"))
