@@ -66,7 +66,9 @@ module hmm_walk_moves
   //   Issue      | its address is taken                        | Wait
   //   Wait       | its leader does not read (any more)         | Start
   //   Wait       | its data comes, dropped                     | Start
-  //   Wait       | its data comes: a reason                    | Ended
+  //   Wait       | its leader's data comes: a reason           | Start, and follows nobody: that
+  //              |                                             | read may be older than the request
+  //   Wait       | its own data comes: a reason                | Ended
   //   Wait       | its data comes: an entry, the next shared   | Wait
   //   Wait       | its data comes: an entry                    | Issue
   //   Wait       | its data comes: the line of an array        | Line
@@ -122,6 +124,9 @@ module hmm_walk_moves
               anew_o[i]        = 1'b1;
             end else if (walks_i[i].pointer.kind == PointerArray) begin
               walks_o[i].state = WalkLine;
+            end else if ((step_reason_i != REASON_NONE) && (walks_i[i].leader != tag_t'(i))) begin
+              walks_o[i].alone = 1'b1;
+              walks_o[i].state = WalkStart;
             end else if (step_reason_i != REASON_NONE) begin
               walks_o[i].reason = step_reason_i;
               walks_o[i].state  = WalkEnded;

@@ -200,7 +200,7 @@ module hmm_walk_pool
   hmm_walk_share #(
     .Walks (Walks)
   ) u_share (
-    .valid_i       (start_wanted),
+    .valid_i       (start_wanted && !starting.alone),
     .pointer_i     (start_pointer),
     .pasid_i       (starting.pasid),
     .va_i          (starting.va),
