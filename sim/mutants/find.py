@@ -2,7 +2,7 @@
 """Every small change that can be made to a SystemVerilog file, found in its syntax tree (pyslang).
 
 Only what runs is changed: not types, widths, parameters, ports, generate conditions, bounds of loops, nor assertions
-and what only they read.
+and what only they read, nor what gives parameters their values, nor what nobody reads.
 Each change can be chosen while the simulation runs (sim.mutants.schema), so it stands in an expression or a statement.
 """
 
@@ -63,6 +63,8 @@ LEFT_ALONE = {
     SyntaxKind.LocalVariableDeclaration,
 }
 """Parts of a file that are not changed, with all that is in them; of loops the body is."""
+UNUSED = "unused_"
+"""Signals of such names take what a unit does not need; nobody reads them."""
 PROMISES = "// ---- Promises"
 """Behind this heading a file has only assertions, and what only they read."""
 ASSIGNMENTS = {
@@ -110,11 +112,24 @@ def enum_members(texts: Sequence[str]) -> Enums:
 
 def find_mutants(file: str, text: str, enums: Enums) -> list[Mutant]:
     """All changes of one file, by their places. `file` is only a name; `enums` those of packages."""
-    finder = _Finder(file, text, {**enums, **enum_members([text])})
-    finder.visit(SyntaxTree.fromText(text).root, _Context())
+    root = SyntaxTree.fromText(text).root
+    finder = _Finder(file, text, {**enums, **enum_members([text])}, _constant_functions(root))
+    finder.visit(root, _Context())
     end = text.find(PROMISES)
     live = {mutant for mutant in finder.found if end < 0 or mutant.start < end}
     return sorted(live, key=lambda mutant: (mutant.start, mutant.end, mutant.operator, mutant.after))
+
+
+def _constant_functions(root: Node) -> frozenset[str]:
+    """Functions that give parameters their values: they run when the design is built, not in the simulation."""
+    calls = (
+        call
+        for node in syntax_nodes(root)
+        if node.kind == SyntaxKind.ParameterDeclarationStatement
+        for call in syntax_nodes(node)
+        if call.kind == SyntaxKind.InvocationExpression
+    )
+    return frozenset(str(call.left).strip() for call in calls)
 
 
 def _is_node(item: object) -> bool:
@@ -144,11 +159,12 @@ class _Context:
 class _Finder:
     """Walks one tree."""
 
-    def __init__(self, file: str, text: str, enums: Enums) -> None:
+    def __init__(self, file: str, text: str, enums: Enums, constant: frozenset[str]) -> None:
         self.found: list[Mutant] = []
         self._file = file
         self._text = text
         self._enums = enums
+        self._constant = constant
 
     def _source(self, node: Node) -> str:
         return self._text[node.sourceRange.start.offset : node.sourceRange.end.offset]
@@ -166,7 +182,9 @@ class _Finder:
         if kind == SyntaxKind.ForLoopStatement:
             self.visit(node.statement, context)
             return
-        if kind in LEFT_ALONE:
+        if kind in LEFT_ALONE or (kind == SyntaxKind.FunctionDeclaration and self._name_of(node) in self._constant):
+            return
+        if kind == SyntaxKind.ContinuousAssign and self._source(node).split()[1].startswith(UNUSED):
             return
         if kind == SyntaxKind.AlwaysCombBlock:
             context = _Context("always_comb", live=True)
@@ -210,6 +228,9 @@ class _Finder:
         else:
             for child in _children(node):
                 yield child, context
+
+    def _name_of(self, function: Node) -> str:
+        return str(function.prototype.name).strip()
 
     def _is_reset(self, node: Node) -> bool:
         return self._source(node.predicate).replace(" ", "") in ("!rst_ni", "!rst_n", "!inner_rst_ni")

@@ -16,6 +16,7 @@ from models.errors import UserError
 from models.files import write_atomically
 from sim.console import console, progress
 from sim.mutants.find import Mutant
+from sim.mutants.refused import LINT, lint_refuses
 from sim.mutants.run import OUT, MutantVerdict, MutationRun, draw_mutants, source_texts, stages_of
 from sim.paths import ROOT
 
@@ -23,13 +24,14 @@ LONGEST_SHOWN = 160
 
 
 def unit_table(verdicts: Sequence[MutantVerdict]) -> Table:
-    """Changes, killed ones and survivors of each file."""
-    table = Table("unit", "changes", "killed", "survived", "cpu s", title="Changes of the RTL by unit")
+    """Changes, killed ones, those of them that only lint refuses, and survivors of each file."""
+    table = Table("unit", "changes", "killed", "by lint", "survived", "cpu s", title="Changes of the RTL by unit")
     for unit in sorted({verdict.mutant.file for verdict in verdicts}):
         own = [verdict for verdict in verdicts if verdict.mutant.file == unit]
         killed = sum(verdict.result == "killed" for verdict in own)
+        linted = sum(verdict.by == LINT for verdict in own)
         seconds = sum(verdict.cpu_seconds for verdict in own)
-        table.add_row(unit, str(len(own)), str(killed), str(len(own) - killed), f"{seconds:.0f}")
+        table.add_row(unit, str(len(own)), str(killed), str(linted), str(len(own) - killed), f"{seconds:.0f}")
     return table
 
 
@@ -114,7 +116,14 @@ def run_mutants(
         raise UserError(f"Give numbers from 1 to {draws}; {unknown[0]} is not drawn.")
     target = json_file or OUT / f"seed-{seed}{'-only' if only else ''}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    run = MutationRun(mutants, texts, jobs=jobs, only=only, note=lambda text: console.print(text, markup=False))
+    run = MutationRun(
+        mutants,
+        texts,
+        jobs=jobs,
+        only=only,
+        refuses=lint_refuses(OUT / "lint", texts),
+        note=lambda text: console.print(text, markup=False),
+    )
     key = run_key(texts, mutants, regression)
     known = 0 if again else take_over(run, target, key)
     if known:

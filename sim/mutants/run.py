@@ -23,6 +23,7 @@ from sim.benches import BENCHES, DEVICE
 from sim.breaker import GENERATED_MARK, copy_tree
 from sim.build import Flavour, build
 from sim.mutants.find import Mutant, enum_members, find_mutants
+from sim.mutants.refused import LINT
 from sim.mutants.schema import PACKAGE, choose_argument, with_mutants
 from sim.paths import BUILD, ROOT
 from sim.regression.case import ProcessKind, RegressionCase
@@ -161,7 +162,7 @@ def stages_of(regression: str) -> list[Stage]:
 
 class MutationRun:
     """Builds all changes, and runs them or those whose numbers are in `only`. `first`: whether a case is tried before
-    all others for the change of a number.
+    all others for the change of a number. `refuses`: what lint says of a change that no case noticed, "" if nothing.
 
     Attributes: `verdicts` by number; `build_seconds` and `run_seconds` of the processors.
     """
@@ -175,6 +176,7 @@ class MutationRun:
         jobs: int = 1,
         only: Sequence[int] = (),
         first: Callable[[int, RegressionCase], bool] = lambda number, case: False,
+        refuses: Callable[[Mutant], str] = lambda mutant: "",
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         numbered = dict(enumerate(mutants, start=1))
@@ -184,6 +186,7 @@ class MutationRun:
         self._out = out
         self._jobs = jobs
         self._first = first
+        self._refuses = refuses
         self._note = note
         self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -196,8 +199,8 @@ class MutationRun:
         return [verdict for verdict in self.verdicts.values() if verdict.result != "killed"]
 
     def run(self, stages: Sequence[Stage], report: Callable[[MutantVerdict], None] = lambda verdict: None) -> None:
-        """All stages, each for what survived the ones before and was not killed in a run before; `report` gets each
-        verdict when it is final.
+        """All stages, each for what survived the ones before and was not killed in a run before, and lint at the end;
+        `report` gets each verdict when it is final.
 
         Errors: UserError if the unchanged design fails a stage.
         """
@@ -208,7 +211,8 @@ class MutationRun:
             if wanted:
                 self._stage(stage, wanted, report)
         for verdict in self.alive:
-            verdict.result = "survived"
+            objection = self._refuses(verdict.mutant)
+            verdict.result, verdict.by, verdict.how = ("killed", LINT, objection) if objection else ("survived", "", "")
             report(verdict)
 
     def _build(self, stage: Stage) -> Path:

@@ -14,6 +14,7 @@ from models.errors import UserError
 from sim import toolchain
 from sim.mutants import run as run_module
 from sim.mutants.find import PROMISES, Mutant, enum_members, find_mutants
+from sim.mutants.refused import lint_refuses
 from sim.mutants.report import result_data, survivor_line, take_over, unit_table
 from sim.mutants.run import MutationRun, Stage, draw_mutants, source_texts, stages_of
 from sim.mutants.schema import PACKAGE, number_all, with_mutants
@@ -106,6 +107,12 @@ def test_mutants_leave_alone_what_does_not_run() -> None:
     assert not any(mutant.before in ("StateIdle", "StateBusy") and mutant.line == 10 for mutant in found())
     behind = SOURCE.replace("endmodule", f"  {PROMISES} ---\n  logic seen;\n  assign seen = a[0] && a[1];\nendmodule")
     assert find_mutants("unit.sv", behind, {}) == found()
+    unread = SOURCE.replace("endmodule", "  logic unused_a;\n  assign unused_a = a[0] ^ a[1];\nendmodule")
+    assert find_mutants("unit.sv", unread, {}) == found()
+    early = "  function automatic int f();\n    return 3 + 4;\n  endfunction\n"
+    constant = SOURCE.replace("endmodule", f"{early}  localparam int Seven = f();\nendmodule")
+    assert find_mutants("unit.sv", constant, {}) == found()
+    assert len(find_mutants("unit.sv", SOURCE.replace("endmodule", f"{early}endmodule"), {})) > len(found())
     for file, text in source_texts().items():
         for mutant in find_mutants(file, text, {})[::17]:
             after = mutant.apply(text)
@@ -192,6 +199,24 @@ def test_mutants_stages_are_cheapest_first() -> None:
     assert any(case.module == "tb.tests.cocotb_registers" for case in main), "fast only in pr"
 
 
+def test_mutant_refused_by_lint(tmp_path: Path) -> None:
+    """
+    Stimulus: the default of a signal in a combinational block dropped, which makes a latch; a constant off by one.
+    Checking: what lint says of the first, in a line; nothing of the second, also when asked behind the first.
+    Covers: BREAK-RUN
+    """
+    texts = source_texts()
+    file = "rtl/fault/hmm_fault_recorder.sv"
+    found = find_mutants(file, texts[file], {})
+    latch = next(
+        each for each in found if each.operator == "assignment dropped" and "record_d  = record_q" in each.before
+    )
+    harmless = next(each for each in found if each.operator == "constant off by one" and each.before == "32'd1")
+    refuses = lint_refuses(tmp_path, texts)
+    assert "LATCH" in refuses(latch) and "\n" not in refuses(latch)
+    assert refuses(harmless) == ""
+
+
 @pytest.fixture
 def fake_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the simulator that fails with change 2, dies with 3 and hangs with 4."""
@@ -209,8 +234,8 @@ def test_mutants_run(fake_run: Path, tmp_path: Path) -> None:
     """
     Stimulus: five changes of which three are noticed, in different ways, in two stages; then an unchanged design that
         fails.
-    Checking: verdicts, who noticed, survivors with file, line and change; only survivors reach the second stage; a
-        later run takes over what was killed, but only of the same sources; one sentence for the last.
+    Checking: verdicts, who noticed, survivors with file, line and change; only survivors reach the second stage, and
+        lint; a later run takes over what was killed, but only of the same sources; one sentence for the last.
     Covers: BREAK-RUN, BREAK-SURVIVOR
     """
     texts = source_texts()
@@ -244,7 +269,16 @@ def test_mutants_run(fake_run: Path, tmp_path: Path) -> None:
     assert {number: (each.result, each.how.split(":")[0]) for number, each in later.verdicts.items()} == results
     data = result_data(1, "pr", run)
     assert data["survived"] == 2 and len(data["verdicts"]) == 5
-    assert sum(int(str(cell)) for cell in unit_table(list(run.verdicts.values())).columns[3].cells) == 2
+    assert sum(int(str(cell)) for cell in unit_table(list(run.verdicts.values())).columns[4].cells) == 2
+    strict = MutationRun(
+        mutants, texts, out=tmp_path / "strict", only=(1, 5), refuses=lambda mutant: objections[mutant]
+    )
+    objections = {mutants[0]: "%Error-LATCH: a latch", mutants[4]: ""}
+    strict.run(stages)
+    assert [(each.result, each.by, each.how) for each in strict.verdicts.values()] == [
+        ("killed", "lint", "%Error-LATCH: a latch"),
+        ("survived", "", ""),
+    ]
     failing = fake_run.read_text(encoding="utf-8").replace('sys.argv[-1], "pass")', 'sys.argv[-1], "fail")')
     fake_run.write_text(failing, encoding="utf-8")
     with pytest.raises(UserError, match=r"unchanged design does not pass pass\.s1"):
