@@ -24,7 +24,7 @@ SEEDS: dict[str, int] = {
     "races": 8,
     "mixed": 3,
     "pitfalls": 2,
-    "counts": 20,
+    "counts": 21,
     "soft_resets": 4,
     "fences": 6,
     "bus_errors": 2,

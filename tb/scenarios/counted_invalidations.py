@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from models.arrays import PAGE_BYTES
+from tb.host_script import When
 from tb.scenarios.counted_caches import ABSENT, DIRECTORY, LEAF, LINE, map_huge, warm_lines
 from tb.scenarios.counted_world import LINE_PAGES, CountedWorld, pages_from
 
@@ -189,3 +190,21 @@ def contexts_spared(world: CountedWorld) -> None:
         for pasid in others:
             world.ask(pasid, [world.top, huge])
             world.expect(walks=2, reads=reads - kept)
+
+
+def walk_touched(world: CountedWorld) -> None:
+    """INVALIDATE of another page of the context while a walk is on its way: the walk fills no shared cache but that of
+    contexts, so the next one reads all directories; and that one, which nothing touches, fills all.
+    """
+    pasid = world.new_context()
+    world.map_pages(pasid, world.top, 2 * LINE_PAGES)
+    world.ask(pasid, world.top, pause=0)
+    elsewhere = world.top + 5 * DIRECTORY
+    # The command is read first; then the walk is at a directory.
+    world.script.nop(When(delay=world.latency))
+    world.invalidate(pasid, elsewhere, elsewhere)
+    world.expect(walks=1, reads=world.cold)
+    world.ask(pasid, world.top + PAGE_BYTES)
+    world.expect(walks=1, reads=world.cold - 1)
+    world.ask(pasid, [world.top + 2 * PAGE_BYTES, world.top + LINE])
+    world.expect(shared=1, walks=1, reads=1)

@@ -19,7 +19,7 @@ from tb.scenarios.counted_caches import (
     first_level_held,
     lines_held,
 )
-from tb.scenarios.counted_invalidations import contexts_spared, ranges_spared
+from tb.scenarios.counted_invalidations import contexts_spared, ranges_spared, walk_touched
 from tb.scenarios.counted_turns import empty_place_first, refilled_in_place, upgraded_in_place
 from tb.scenarios.counted_walks import (
     LONG_LATENCY,
@@ -54,6 +54,7 @@ COUNTS: dict[str, tuple[Callable[[CountedWorld], None], int]] = {
     "line_any_moment": (line_any_moment, LATENCY),
     "ranges_spared": (ranges_spared, LATENCY),
     "contexts_spared": (contexts_spared, LATENCY),
+    "walk_touched": (walk_touched, LONG_LATENCY),
 }
 """By name: what is asked and counted, and the latency of a read."""
 
