@@ -12,6 +12,7 @@ from tb.scenarios.clients import clients
 from tb.scenarios.counts import counts
 from tb.scenarios.directed import levels, reasons, smoke
 from tb.scenarios.fences import bus_errors, fences
+from tb.scenarios.halves import halves
 from tb.scenarios.invalidate import invalidate
 from tb.scenarios.kernel_arrays import kernel_arrays
 from tb.scenarios.mixed import mixed
@@ -31,6 +32,7 @@ SCENARIOS: dict[str, Scenario] = {
     "invalidate": invalidate,
     "clients": clients,
     "races": races,
+    "halves": halves,
     "mixed": mixed,
     "pitfalls": pitfalls,
     "counts": counts,
