@@ -208,3 +208,12 @@ def walk_touched(world: CountedWorld) -> None:
     world.expect(walks=1, reads=world.cold - 1)
     world.ask(pasid, [world.top + 2 * PAGE_BYTES, world.top + LINE])
     world.expect(shared=1, walks=1, reads=1)
+    # One that is covered begins anew behind its second read, and then fills all.
+    pasid = world.new_context()
+    world.map_pages(pasid, world.top, 2 * LINE_PAGES)
+    world.ask(pasid, world.top, pause=0)
+    world.script.nop(When(delay=world.latency // 2))
+    world.invalidate(pasid, world.top, world.top)
+    world.expect(walks=2, reads=2 + world.cold)
+    world.ask(pasid, [world.top + PAGE_BYTES, world.top + LINE])
+    world.expect(shared=1, walks=1, reads=1)
