@@ -149,6 +149,7 @@ package hmm_pkg;
     logic        dropped;    // an invalidation reached it: read on, use nothing
     logic        page_only;  // one reached its neighbours: trust its page alone
     tag_t        leader;     // the walk whose read it waits for
+    logic        late;       // that read was on its way before
     logic        alone;      // it follows nobody
     pointer_t    pointer;
     logic [2:0]  word;       // of the line that is being read

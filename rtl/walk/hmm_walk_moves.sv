@@ -29,6 +29,7 @@ module hmm_walk_moves
   input  pointer_t            begin_pointer_i,
   input  logic                follow_i,
   input  logic [WalkBits-1:0] follow_walk_i,
+  input  logic                follow_late_i,  // whose read is on its way already
   // One shows its address to the bus
   input  logic [Walks-1:0]    issue_shown_i,
   input  logic                issue_beyond_i,
@@ -66,9 +67,9 @@ module hmm_walk_moves
   //   Issue      | its address is taken                        | Wait
   //   Wait       | its leader does not read (any more)         | Start
   //   Wait       | its data comes, dropped                     | Start
-  //   Wait       | its leader's data comes: a reason           | Start, and follows nobody: that
-  //              |                                             | read may be older than the request
-  //   Wait       | its own data comes: a reason                | Ended
+  //   Wait       | data comes that may be older than its       | Start, and follows nobody
+  //              | request: a reason                           |
+  //   Wait       | its data comes: a reason                    | Ended
   //   Wait       | its data comes: an entry, the next shared   | Wait
   //   Wait       | its data comes: an entry                    | Issue
   //   Wait       | its data comes: the line of an array        | Line
@@ -93,6 +94,7 @@ module hmm_walk_moves
           if (begin_i && (begin_walk_i == walk_index_t'(i)) && !covered_i[i]) begin
             walks_o[i].pointer   = begin_pointer_i;
             walks_o[i].leader    = follow_i ? tag_t'(follow_walk_i) : tag_t'(i);
+            walks_o[i].late      = follow_i && follow_late_i;
             walks_o[i].root_new  = 1'b0;
             walks_o[i].array_new = 1'b0;
             walks_o[i].table_new = 1'b0;
@@ -124,7 +126,7 @@ module hmm_walk_moves
               anew_o[i]        = 1'b1;
             end else if (walks_i[i].pointer.kind == PointerArray) begin
               walks_o[i].state = WalkLine;
-            end else if ((step_reason_i != REASON_NONE) && (walks_i[i].leader != tag_t'(i))) begin
+            end else if ((step_reason_i != REASON_NONE) && walks_i[i].late) begin
               walks_o[i].alone = 1'b1;
               walks_o[i].state = WalkStart;
             end else if (step_reason_i != REASON_NONE) begin
@@ -132,6 +134,7 @@ module hmm_walk_moves
               walks_o[i].state  = WalkEnded;
             end else begin
               walks_o[i].pointer = step_next_i;
+              walks_o[i].late    = 1'b0;
               walks_o[i].state   = WalkIssue;
               if (walks_i[i].pointer.kind == PointerContext) begin
                 walks_o[i].root_new = 1'b1;

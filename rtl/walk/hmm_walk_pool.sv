@@ -331,6 +331,7 @@ module hmm_walk_pool
     .begin_pointer_i (start_pointer),
     .follow_i        (follow),
     .follow_walk_i   (follow_walk),
+    .follow_late_i   (walks_q[follow_walk].state == WalkWait),
     .issue_shown_i   (issue_shown),
     .issue_beyond_i  (issue_beyond),
     .issue_word_i    (issue_address[5:3]),
