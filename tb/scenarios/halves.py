@@ -35,8 +35,8 @@ STORE = 44
 """When the host stores: cycles after it saw the first INVALIDATE executed. The next waits for a sweep of 64 sets."""
 STEPS = 72
 """Rounds of a kind, and cycles over which the request slides."""
-FOLLOWS = 4
-"""Cycles between a walk and one that may share its read."""
+FOLLOWS = 18
+"""Cycles between a walk and one that may share its read: the first reads before the store, the other behind it."""
 
 
 class Halves:
