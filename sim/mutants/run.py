@@ -37,6 +37,7 @@ PACKAGE_FILE = "rtl/pkg/hmm_pkg.sv"
 QUIET = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 """A change may well deserve a warning."""
 UNIT_BENCHES = {
+    "rtl/common": ("mux", "engine", "engine_single"),
     "rtl/decode": ("decoder",),
     "rtl/engine": ("engine", "engine_single"),
     "rtl/memory": ("mux",),

@@ -32,7 +32,7 @@ def run(test: str, out: Path, seed: int) -> SimulationOutcome:
     return simulate(build("checked", None, MUX), "tb.units.cocotb_mux", out=out, seed=seed, testcase=test, top=MUX.top)
 
 
-@pytest.mark.parametrize("test", ["mux_in_flight", "mux_full_rate"])
+@pytest.mark.parametrize("test", ["mux_in_flight", "mux_full_rate", "mux_turns_from_reset"])
 def test_unit_mux(test: str, tmp_path: Path, seed: int) -> None:
     """Stimulus, Checking, Covers: see the test of this name in tb/units/cocotb_mux.py."""
     outcome = run(test, tmp_path, seed)

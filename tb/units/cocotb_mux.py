@@ -36,12 +36,13 @@ class Access:
 @dataclass
 class Side:
     """Readers or writers: `offered` by source; `open`, ids under way in the order in which they were taken; `taken`,
-    how often each source's was; `overtakings`, answers that came before older ones; `gaps`, cycles in which something
-    was offered, the bus was ready, and nothing was taken."""
+    how often each source's was; `order`, whose were taken, one after the other; `overtakings`, answers that came before
+    older ones; `gaps`, cycles in which something was offered, the bus was ready, and nothing was taken."""
 
     offered: list[Access | None] = field(default_factory=lambda: [None] * SOURCES)
     open: list[int] = field(default_factory=list)
     taken: Counter[int] = field(default_factory=Counter)
+    order: list[int] = field(default_factory=list)
     answered: int = 0
     overtakings: int = 0
     gaps: int = 0
@@ -144,6 +145,7 @@ class MuxBench:
         assert came == (access.tag, access.address, access.device)
         side.open.append(int(dut.arid.value))
         side.taken[source] += 1
+        side.order.append(source)
         side.offered[source] = None
 
     def _take_write(self) -> None:
@@ -166,6 +168,7 @@ class MuxBench:
             assert (beat.data, beat.strobe) == (access.data, access.strobe), "data went with another address"
             side.open.append(identity)
             side.taken[source] += 1
+            side.order.append(source)
             side.offered[source] = None
         else:
             assert ready == 0, "a write is taken that is not whole"
@@ -221,6 +224,20 @@ async def mux_full_rate(dut: Any) -> None:
         # A source that draws a tag in use offers nothing for a cycle.
         assert sum(side.taken.values()) >= FULL_CYCLES - 2 and side.gaps == 0, f"{side.taken}"
         assert max(side.taken.values()) - min(side.taken.values()) <= FULL_CYCLES // 10, f"{side.taken}"
+
+
+@cocotb.test()
+async def mux_turns_from_reset(dut: Any) -> None:
+    """
+    Stimulus: all sources offer always, from the first cycle behind reset on; the bus is ready always.
+    Checking: the first source has the first turn, and then each the next, of reads and of writes.
+    Covers: BUS-RATE
+    """
+    bench = MuxBench(dut, offer=1.0, ready=1.0, answer=1.0)
+    await bench.start()
+    await bench.run(2 * SOURCES)
+    for side in (bench.read, bench.write):
+        assert side.order == [*range(SOURCES)] * 2, f"{side.order}"
 
 
 async def violation(dut: Any) -> MuxBench:
