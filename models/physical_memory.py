@@ -23,6 +23,8 @@ ADDRESS_FIELD_BITS = 52
 """Bits of a bus address that the memory structures can hold."""
 
 OWNER_CLASS_MASK = 0x0F
+OWNER_SLOW = 0x20
+"""Reads of the word's whole line take 400 cycles more."""
 OWNER_READ_ERROR = 0x40
 OWNER_WRITE_ERROR = 0x80
 

@@ -12,6 +12,7 @@ using tb::testbench;
 namespace {
 
 constexpr std::uint64_t kWordsPerLine = tb::kLineBytes / tb::kWordBytes;
+constexpr unsigned int kSlowReadCycles = 400;        // what a slow line takes beside its latency
 constexpr std::uint64_t kLowerRecord = 0xffff'ffff;  // strobes of a record in a line's lower half
 
 std::string describe(unsigned long long cycle, const char* what, bool device_memory, unsigned long long address,
@@ -132,6 +133,12 @@ unsigned char tb_is_table(unsigned long long address) {
   const auto& memory = testbench().memory;
   return address % tb::kLineBytes == 0 && memory.contains(address, tb::kLineBytes) &&
          holds_table(memory.owners(address));
+}
+
+unsigned int tb_more_read_cycles(unsigned long long address) {
+  const auto& memory = testbench().memory;
+  if (address % tb::kLineBytes != 0 || !memory.contains(address, tb::kLineBytes)) return 0;
+  return any_owner(memory.owners(address)) & tb::kOwnerSlow ? kSlowReadCycles : 0;
 }
 
 // A fence waits for the reads of what was invalidated, so nothing is another's while it is on its way.

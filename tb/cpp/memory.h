@@ -20,7 +20,8 @@ enum AxiResponse : std::uint8_t {
   kAxiDecodeError = 3,
 };
 
-// The owner byte of a word: what it is for in the low bits, and whether the bus answers an access with an error.
+// The owner byte of a word: what it is for in the low bits, whether reads of its line take long, and whether the bus
+// answers an access with an error.
 enum Owner : std::uint8_t {
   kOwnerContext = 1,
   kOwnerDirectory = 2,
@@ -33,6 +34,7 @@ enum Owner : std::uint8_t {
   kOwnerCompletion = 9,
   kOwnerBuffer = 10,
   kOwnerClassMask = 0x0f,
+  kOwnerSlow = 0x20,
   kOwnerReadError = 0x40,
   kOwnerWriteError = 0x80,
 };

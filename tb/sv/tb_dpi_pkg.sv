@@ -75,6 +75,8 @@ package tb_dpi_pkg;
     output bit [511:0] data);
   // Whether a line of system memory is a table or a ring, which the device reads as it likes.
   import "DPI-C" function bit tb_is_table(input longint unsigned address);
+  // How many cycles a read of a line of system memory takes beside its latency: some lines are slow.
+  import "DPI-C" function int unsigned tb_more_read_cycles(input longint unsigned address);
   // The data of such a line goes home: it must be one still.
   import "DPI-C" function void tb_table_goes_home(input longint unsigned cycle, input longint unsigned address);
   import "DPI-C" function byte unsigned tb_write_line(

@@ -207,6 +207,7 @@ module tb_memory
         entry.beat = '{id: ar_i.id, data: data, resp: resp[1:0], last: 1'b1};
         entry.address    = 64'(ar_i.addr);
         entry.table_line = !ar_i.user && tb_is_table(entry.address);
+        if (!ar_i.user) entry.due += 64'(tb_more_read_cycles(entry.address));
         for (int unsigned i = 0; i < reads.size(); i++) begin
           if (reads[i].beat.id == ar_i.id && reads[i].due > entry.due) entry.due = reads[i].due;
         end

@@ -49,6 +49,7 @@ NONE_WORD = 1 << 3
         "cocotb_engine_ended",
         "cocotb_engine_causes",
         "cocotb_fences",
+        "cocotb_slow_lines",
     ],
 )
 def test_module_passes(module: str, flavour: Flavour, tmp_path: Path, seed: int) -> None:
