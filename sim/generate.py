@@ -23,7 +23,7 @@ from sim.structure_source import Member, StructuresSource, load_structures, memb
 
 REGISTERS_SOURCE = Path("rtl/regs/hmm_regs.rdl")
 STRUCTURES_SOURCE = Path("rtl/regs/structures.yaml")
-DEFECTS_SOURCE = Path("sim/data/rtl_defects.yaml")
+DEFECTS_SOURCE = Path("sim/data/rtl_defects")
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chosen defects of the device, as data: mistakes that somebody who writes such a core would really make.
 
-`sim/data/rtl_defects.yaml` has them; `python -m sim break --planted` runs them. A defect is found by a piece of the
-source that occurs once, not by a line number, so it stays where it is when the file around it changes.
+The lists in `sim/data/rtl_defects/` have them; `python -m sim break --planted` runs them. A defect is found by a piece
+of the source that occurs once, not by a line number, so it stays where it is when the file around it changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.errors import UserError
 from sim.mutants.find import Mutant, syntax_nodes
 from sim.paths import SIM_DATA
 
-DEFECTS_FILE = SIM_DATA / "rtl_defects.yaml"
+DEFECTS = SIM_DATA / "rtl_defects"
 
 
 class _Strict(BaseModel):
@@ -67,8 +67,21 @@ class _File(_Strict):
     defects: Annotated[tuple[Defect, ...], Field(min_length=1)]
 
 
-def load_defects(path: Path = DEFECTS_FILE) -> tuple[Defect, ...]:
-    """The rows in their order. Errors: UserError if the file is not as it should be, or a name is there twice."""
+def load_defects(path: Path = DEFECTS) -> tuple[Defect, ...]:
+    """The rows of a list, or of all lists of a folder by name, in their order.
+
+    Errors: UserError if a file is not as it should be, or a name is there twice.
+    """
+    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    defects = tuple(defect for file in files for defect in _load_file(file))
+    names = [defect.name for defect in defects]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path}: two defects are called {twice}; give one of them another name.")
+    return defects
+
+
+def _load_file(path: Path) -> tuple[Defect, ...]:
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -77,17 +90,12 @@ def load_defects(path: Path = DEFECTS_FILE) -> tuple[Defect, ...]:
         line = 1 if error.problem_mark is None else error.problem_mark.line + 1
         raise UserError(f"{path}:{line}: this is no YAML ({error.problem}); mend the line.") from None
     try:
-        defects = _File.model_validate(data).defects
+        return _File.model_validate(data).defects
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = _named(data, first["loc"])
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise UserError(f"{path}: {where}: {message}; mend the row.") from None
-    names = [defect.name for defect in defects]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"{path}: two defects are called {twice}; give one of them another name.")
-    return defects
 
 
 def _named(data: Any, place: Sequence[int | str]) -> str:
@@ -174,7 +182,7 @@ def chosen_numbers(defects: Sequence[Defect], wanted: Sequence[str]) -> list[int
     for each in wanted:
         number = int(each) if each.isdigit() else names.index(each) + 1 if each in names else 0
         if not 1 <= number <= len(names):
-            raise UserError(f"There is no defect {each}; give a name of {DEFECTS_FILE.name}, or 1 to {len(names)}.")
+            raise UserError(f"There is no defect {each}; give a name of {DEFECTS.name}, or 1 to {len(names)}.")
         numbers.append(number)
     return numbers
 

@@ -29,9 +29,10 @@ C_FLAGS = ["-Wall", "-Wextra", "-Werror", "-std=gnu11", "-pedantic"]
 
 
 def _sources_only(target: Path) -> Path:
-    for source in (REGISTERS_SOURCE, STRUCTURES_SOURCE, DEFECTS_SOURCE):
+    for source in (REGISTERS_SOURCE, STRUCTURES_SOURCE):
         (target / source).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / source, target / source)
+    shutil.copytree(ROOT / DEFECTS_SOURCE, target / DEFECTS_SOURCE)
     return target
 
 

@@ -25,6 +25,7 @@ SEEDS: dict[str, int] = {
     "mixed": 3,
     "pitfalls": 2,
     "counts": 21,
+    "halves": 1,
     "soft_resets": 4,
     "fences": 6,
     "bus_errors": 2,

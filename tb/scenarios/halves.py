@@ -53,7 +53,8 @@ class Halves:
         self.array: LiveArray = self.host.link(PASID, base, level=3, page_shift=LARGE_SHIFT, block=BLOCK)
 
     def ask(self, va: int, *, client: int = 1) -> None:
-        """One request, from here on."""
+        """One request, from here on; by the last port if the device has not as many."""
+        client = min(client, self.builder.device.ports)
         self.builder.ask(make_requests(va, PASID, Access.READ, client=client, after_action=len(self.script)))
 
     def settle(self) -> None:
