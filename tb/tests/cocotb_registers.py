@@ -383,6 +383,7 @@ async def test_counters_latch(dut: SimHandleBase) -> None:
         Register.COUNTER_INVALIDATIONS: 0,
         Register.COUNTER_FENCES: 0,
         Register.COUNTER_DROPPED_WALKS: 0,
+        Register.COUNTER_STALLED: 0,
     }
     for register, wanted in counted.items():
         came = await environment.read_register(register)
@@ -393,4 +394,38 @@ async def test_counters_latch(dut: SimHandleBase) -> None:
     await environment.write_register(Register.COUNTER_LATCH, 1)
     passed = environment.top.cycle_number() - first
     assert await environment.read_register(Register.COUNTER_CYCLES) - before == passed
+    await environment.finish()
+
+
+@cocotb.test()
+async def test_counter_stalled(dut: SimHandleBase) -> None:
+    """
+    Stimulus: a request is offered to a device that is switched off, with two latches meanwhile; then it may go on.
+    Checking: between the latches every cycle counts once; behind the answer none does.
+    Covers: COUNTERS
+    """
+    environment, builder = await started(dut, "stalled-counter")
+    await enable(environment, builder)
+
+    async def latched() -> tuple[int, int]:
+        await environment.write_register(Register.COUNTER_LATCH, 1)
+        return (
+            await environment.read_register(Register.COUNTER_CYCLES),
+            await environment.read_register(Register.COUNTER_STALLED),
+        )
+
+    control = await environment.read_register(Register.CONTROL)
+    await environment.write_register(Register.CONTROL, control & ~registers.CONTROL_ENABLE.mask)
+    asked = cocotb.start_soon(environment.translate(ClientRequest(id=3, va=page_va(1), pasid=PASID)))
+    await ClockCycles(environment.top.clock, 20)
+    cycles, stalled = await latched()
+    await ClockCycles(environment.top.clock, 30)
+    later_cycles, later_stalled = await latched()
+    assert later_stalled - stalled == later_cycles - cycles > 30
+    await environment.write_register(Register.CONTROL, control)
+    assert not (await asked).aborted
+    await environment.release(3)
+    _, stalled = await latched()
+    await ClockCycles(environment.top.clock, 30)
+    assert (await latched())[1] == stalled
     await environment.finish()
