@@ -27,6 +27,8 @@ PASID, OTHER_PASID = 1, 2
 CONTEXTS = 4
 LATENCY = 24
 """Of a read: longer than the time from the host's store to the invalidation, so that a walk holds what was before."""
+LONG_SWEEP = 32
+"""Sets of the second level, one a cycle, that leave the host time for a look at the command ring."""
 LARGE_SHIFT = 33
 BLOCK = 1
 """log2 of the slots of a block: each half is one slot."""
@@ -86,19 +88,30 @@ class Halves:
         self.clean(array.first_va, array.last_va)
         self.host.reuse(old, array.slots * WORD_BYTES)
 
+    def _perform(self, steps: list[tuple[int, Callable[[], None]]]) -> None:
+        now = 0
+        for cycle, act in sorted(steps, key=lambda step: step[0]):
+            self.script.nop(When(delay=cycle - now))
+            act()
+            now = cycle
+
     def slide(self, steps: list[tuple[int, Callable[[], None]]], first: int, last: int) -> None:
-        """The second half is invalidated; meanwhile what `steps` do, each with its cycle from the first command on."""
+        """The second half is invalidated; meanwhile what `steps` do, each with its cycle from the first command on.
+
+        Its invalidation waits while the first one sweeps. Through few sets that is over before the host has done
+        anything; then the steps come first.
+        """
         script = self.script
+        long_sweep = self.builder.device.of("SharedSets", 1) >= LONG_SWEEP
+        if not long_sweep:
+            self._perform(steps)
         script.invalidate(OTHER_PASID, tail=False)
         script.invalidate(PASID, first, last, tail=False)
         script.fence()
-        script.wait_register(Register.COMMAND_HEAD, self.taken + 1, mask=ALL_BITS)
+        if long_sweep:
+            script.wait_register(Register.COMMAND_HEAD, self.taken + 1, mask=ALL_BITS)
+            self._perform(steps)
         self.taken += 3
-        now = 0
-        for cycle, act in sorted(steps, key=lambda step: step[0]):
-            script.nop(When(delay=cycle - now))
-            act()
-            now = cycle
         self._wait(first, last)
 
 
